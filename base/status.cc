@@ -1,0 +1,51 @@
+#include "base/status.h"
+
+#include <charconv>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+
+namespace octet {
+namespace {
+
+constexpr std::string_view kFieldPayload = "octet/field";
+constexpr std::string_view kRetryPayload = "octet/retry_after_ms";
+
+absl::Status with_retry(absl::Status status, Duration retry_after) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(retry_after).count();
+  status.SetPayload(kRetryPayload, absl::Cord(absl::StrCat(ms)));
+  return status;
+}
+
+}  // namespace
+
+absl::Status invalid_field(std::string_view field, std::string_view message) {
+  absl::Status status = absl::InvalidArgumentError(absl::StrCat(field, ": ", message));
+  status.SetPayload(kFieldPayload, absl::Cord(field));
+  return status;
+}
+
+absl::Status overloaded(std::string_view message, Duration retry_after) {
+  return with_retry(absl::ResourceExhaustedError(message), retry_after);
+}
+
+absl::Status unavailable(std::string_view message, Duration retry_after) {
+  return with_retry(absl::UnavailableError(message), retry_after);
+}
+
+std::optional<std::string> field_of(const absl::Status& status) {
+  const auto payload = status.GetPayload(kFieldPayload);
+  if (!payload) return std::nullopt;
+  return std::string(*payload);
+}
+
+std::optional<Duration> retry_after_of(const absl::Status& status) {
+  const auto payload = status.GetPayload(kRetryPayload);
+  if (!payload) return std::nullopt;
+  const std::string text(*payload);
+  int64_t ms = 0;
+  std::from_chars(text.data(), text.data() + text.size(), ms);
+  return std::chrono::milliseconds(ms);
+}
+
+}  // namespace octet

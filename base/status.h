@@ -1,0 +1,27 @@
+// Bad input as a value: an absl::Status that knows which field was wrong and when to try again. The API layers turn
+// it into google.rpc details, an OpenAI error body and a metric label.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+
+namespace octet {
+
+// INVALID_ARGUMENT "field: message"; the message holds the limit and the given value.
+absl::Status invalid_field(std::string_view field, std::string_view message);
+// RESOURCE_EXHAUSTED with a hint when to come back.
+absl::Status overloaded(std::string_view message, Duration retry_after);
+// UNAVAILABLE with a hint when to come back.
+absl::Status unavailable(std::string_view message, Duration retry_after);
+
+// The field that invalid_field() named, if any.
+std::optional<std::string> field_of(const absl::Status& status);
+// The hint that overloaded() or unavailable() gave, if any.
+std::optional<Duration> retry_after_of(const absl::Status& status);
+
+}  // namespace octet

@@ -1,0 +1,20 @@
+// The APIs that clients speak. Each parses its own form into a RequestDraft and turns pieces into its own answers.
+#pragma once
+
+#include <grpcpp/impl/codegen/service_type.h>
+
+#include <memory>
+
+#include "router/api/http_server.h"
+#include "router/api/service_context.h"
+
+namespace octet::router {
+
+// gRPC octet.v1.Generation.
+std::unique_ptr<grpc::Service> make_grpc_api(ServiceContext& context);
+// POST /v1/completions, POST /v1/chat/completions, GET /v1/models.
+void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context);
+// PUT /generate, as NeMo's text_generation_server.
+void add_nemo_routes(HttpServer::Routes& routes, ServiceContext& context);
+
+}  // namespace octet::router

@@ -1,0 +1,71 @@
+// HTTP/1.1 on Boost.Beast: connections, limits and timeouts, and nothing about models. A handler gets a whole request and
+// answers through a responder, at once or later, with one body or with a stream of events. Event loop only.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+
+namespace octet::router {
+
+struct HttpRequest {
+  std::string method;
+  std::string path;   // without the query
+  std::string query;
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
+  std::string_view header(std::string_view lower_case_name) const;  // empty when absent
+};
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+class HttpResponder {
+ public:
+  virtual ~HttpResponder() = default;
+  // One answer. After it: no more calls.
+  virtual void send(int status, std::string content_type, std::string body, HttpHeaders headers = {}) = 0;
+  // A streamed answer: start, then any number of writes, then end. Writes are queued; a client that reads too slowly
+  // (more than the limit queued) is dropped, and on_close runs.
+  virtual void start_stream(int status, std::string content_type, HttpHeaders headers = {}) = 0;
+  virtual void write(std::string bytes) = 0;
+  virtual void end_stream() = 0;
+  // Runs when the client goes away before the answer is whole.
+  virtual void on_close(std::function<void()> callback) = 0;
+};
+
+using HttpHandler = std::function<void(const HttpRequest&, std::shared_ptr<HttpResponder>)>;
+
+struct HttpLimits {
+  size_t max_body_bytes = 8 << 20;
+  size_t max_header_bytes = 64 << 10;
+  size_t max_queued_bytes = 8 << 20;   // of one stream
+  size_t max_connections = 10000;
+  Duration header_timeout = std::chrono::seconds(10);  // also between requests' first byte and headers' end
+  Duration body_timeout = std::chrono::seconds(60);
+  Duration idle_timeout = std::chrono::seconds(300);
+  Duration write_timeout = std::chrono::seconds(30);
+};
+
+class HttpServer {
+ public:
+  // Routes by method and exact path. An unknown path: 404; a known path with another method: 405 with Allow.
+  using Routes = std::map<std::string, std::map<std::string, HttpHandler>>;  // path -> method -> handler
+
+  // Errors: UNAVAILABLE naming the address when it cannot be bound.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& loop, const std::string& host, int port,
+                                                            Routes routes, HttpLimits limits);
+  virtual ~HttpServer() = default;
+  virtual int port() const = 0;
+  // Takes no new connections and closes idle ones.
+  virtual void stop_accepting() = 0;
+};
+
+}  // namespace octet::router

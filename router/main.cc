@@ -1,0 +1,1 @@
+int main() { return 0; }  // Placeholder while this part is being written.

@@ -1,0 +1,42 @@
+// Every series of the router, defined here once. Durations are in seconds.
+//   TTFT: arrival of the request to its first token at the router. ITL: gap between two messages with tokens of one choice,
+//   divided by the tokens of the second. End-to-end: arrival to the last byte handed to the API.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+#include <string>
+
+namespace octet::router {
+
+class RouterMetrics {
+ public:
+  RouterMetrics();
+
+  std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
+
+  // octet_requests_total{api, outcome}: api = grpc | openai | nemo; outcome = ok | invalid | overloaded | unavailable |
+  // deadline | cancelled | internal.
+  void count_request(const std::string& api, const std::string& outcome);
+
+  prometheus::Gauge& requests_in_flight;               // octet_requests_in_flight
+  prometheus::Gauge& sequences_in_flight;              // octet_sequences_in_flight
+  prometheus::Counter& prompt_tokens;                  // octet_prompt_tokens_total
+  prometheus::Counter& generated_tokens;               // octet_generated_tokens_total
+  prometheus::Histogram& time_to_first_token_seconds;  // octet_time_to_first_token_seconds
+  prometheus::Histogram& inter_token_latency_seconds;  // octet_inter_token_latency_seconds
+  prometheus::Histogram& request_seconds;              // octet_request_duration_seconds
+  prometheus::Gauge& pipelines_ready;                  // octet_pipelines_ready
+
+ private:
+  explicit RouterMetrics(std::shared_ptr<prometheus::Registry> registry);
+  std::shared_ptr<prometheus::Registry> registry_;
+  prometheus::Family<prometheus::Counter>& requests_;
+};
+
+}  // namespace octet::router

@@ -1,0 +1,49 @@
+// A request as an API parsed it: types are right, ranges are not checked, defaults are not filled in. validate() turns it
+// into the ValidatedRequest that everything after the edge takes. Field names are those of generation.proto.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "router/tokenizer/chat_template.h"
+
+namespace octet::router {
+
+enum class RepetitionRule { kDivideOrMultiply, kDivide };
+
+struct RequestDraft {
+  std::string model;  // empty: the router's model
+  std::variant<std::monostate, std::string, std::vector<int64_t>, std::vector<ChatMessage>> prompt;
+  bool add_bos = false;
+
+  std::optional<double> temperature;
+  std::optional<int64_t> top_k;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> repetition_penalty;
+  RepetitionRule repetition_rule = RepetitionRule::kDivideOrMultiply;
+  std::optional<double> presence_penalty;
+  std::optional<double> frequency_penalty;
+  std::map<int64_t, double> logit_bias;
+  std::vector<std::string> bad_words;
+  std::optional<uint64_t> seed;
+
+  std::optional<int64_t> max_tokens;
+  std::optional<int64_t> min_tokens;
+  std::vector<std::string> stop;
+  std::vector<int64_t> stop_token_ids;
+  bool ignore_eos = false;
+  bool include_stop = false;
+
+  std::optional<int64_t> n;
+  std::optional<int64_t> logprobs;
+  std::optional<int64_t> prompt_logprobs;
+  std::string request_id;
+  std::optional<double> timeout_seconds;
+};
+
+}  // namespace octet::router

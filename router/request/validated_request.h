@@ -1,0 +1,85 @@
+// A request that cannot be wrong any more: the only thing that generation takes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "router/request/request_draft.h"
+#include "router/tokenizer/chat_template.h"
+#include "router/tokenizer/tokenizer.h"
+
+namespace octet::router {
+
+// What the router knows of the model that it serves.
+struct ModelInfo {
+  std::string name;
+  uint32_t max_model_len = 0;  // tokens of prompt and output
+  uint32_t vocab_size = 0;
+  std::string backend;
+};
+
+// Every field in range, every default filled in.
+struct Sampling {
+  float temperature = 1;
+  uint32_t top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  RepetitionRule repetition_rule = RepetitionRule::kDivideOrMultiply;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  std::vector<std::pair<TokenId, float>> logit_bias;
+  std::vector<std::vector<TokenId>> bad_words;
+  uint64_t seed = 0;  // the client's, or drawn
+};
+
+struct ValidatedRequest {
+  std::string request_id;  // the client's, or made
+  std::vector<TokenId> prompt;  // at least one token
+  Sampling sampling;
+  uint32_t max_tokens = 0;  // at least 1; prompt + max_tokens <= max_model_len
+  uint32_t min_tokens = 0;
+  std::vector<std::string> stop;
+  std::vector<TokenId> stop_token_ids;  // end of sequence and end of turn included unless ignore_eos
+  bool include_stop = false;
+  uint32_t num_choices = 1;
+  std::optional<uint32_t> logprobs;         // number of alternatives
+  std::optional<uint32_t> prompt_logprobs;
+  Time deadline = kNoDeadline;
+};
+
+// Limits of one router, from flags.
+struct RequestLimits {
+  uint32_t max_choices = 128;
+  uint32_t max_stop_strings = 16;
+  uint32_t max_stop_bytes = 256;
+  uint32_t max_stop_token_ids = 64;
+  uint32_t max_bad_words = 64;
+  uint32_t max_bad_word_bytes = 256;
+  uint32_t max_logit_bias = 1024;
+  uint32_t max_logprobs = 20;
+  uint32_t max_messages = 1024;
+  uint32_t max_request_id_bytes = 128;
+  Duration max_timeout = std::chrono::hours(1);
+  Duration default_timeout = std::chrono::minutes(10);
+};
+
+// What validation needs beside the draft.
+struct ValidationContext {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  const ChatTemplate* chat_template = nullptr;
+  ModelInfo model;
+  RequestLimits limits;
+};
+
+// Checks every field, tokenises the prompt, fills in defaults, draws a seed and a request id when absent. Errors:
+// invalid_field() with the name of generation.proto, the limit and the given value; NOT_FOUND for another model.
+absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationContext& context, Time now);
+
+}  // namespace octet::router

@@ -1,0 +1,48 @@
+// The prompt format of the Nemotron-4 family (nemotron.md section 2.5), rendered to tokens, so that special pieces inside
+// a message stay text and cannot open a turn.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "router/tokenizer/tokenizer.h"
+
+namespace octet::router {
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant", "tool"
+  std::string content;
+};
+
+enum class ChatFormat {
+  kNemotron4,     // the model card of Nemotron-4-340B-Instruct: one newline after a system text
+  kNemotronMini,  // Nemotron-Mini-4B-Instruct: contents stripped, two newlines after the system turn, tool turns
+};
+
+class ChatTemplate {
+ public:
+  // Errors: INVALID_ARGUMENT when the tokenizer lacks <extra_id_0> or <extra_id_1>.
+  static absl::StatusOr<ChatTemplate> make(std::shared_ptr<const Tokenizer> tokenizer, ChatFormat format);
+
+  // The prompt that asks for the next assistant turn. Equal to Tokenizer::encode(render_text(...)) when no message holds a
+  // special piece. Errors: INVALID_ARGUMENT naming messages[i].role or messages: no message, an unknown role, a system
+  // message that is not first, a tool message in kNemotron4.
+  absl::StatusOr<std::vector<TokenId>> render(const std::vector<ChatMessage>& messages) const;
+  // The same as text, for people.
+  absl::StatusOr<std::string> render_text(const std::vector<ChatMessage>& messages) const;
+
+  // The token that ends an assistant turn (<extra_id_1>).
+  TokenId end_of_turn_id() const { return end_of_turn_id_; }
+
+ private:
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  ChatFormat format_ = ChatFormat::kNemotron4;
+  TokenId end_of_turn_id_ = 0;
+};
+
+// kNemotronMini when DIR/tokenizer_config.json or the flag says so; "nemotron-4", "nemotron-mini". Errors: INVALID_ARGUMENT.
+absl::StatusOr<ChatFormat> parse_chat_format(std::string_view name);
+
+}  // namespace octet::router

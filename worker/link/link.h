@@ -1,0 +1,64 @@
+// How a rank hands activations to its equal in the next stage: over TCP here, the counterpart of NCCL's send and receive.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+
+namespace octet::worker {
+
+// One direction, one rank pair, one epoch. send and receive are each called from one thread; close from any.
+class Link {
+ public:
+  virtual ~Link() = default;
+
+  // Sends the activations of a step. Errors: DEADLINE_EXCEEDED; UNAVAILABLE when the peer is gone or close() was called.
+  virtual absl::Status send(uint64_t step, std::span<const std::byte> bytes, Time deadline) = 0;
+  // Receives the activations of a step into all of `bytes`. Errors: as send, and DATA_LOSS when the peer sent another
+  // step, another size or another epoch.
+  virtual absl::Status receive(uint64_t step, std::span<std::byte> bytes, Time deadline) = 0;
+  // Wakes a blocked send or receive.
+  virtual void close() = 0;
+};
+
+// A stage's links in an epoch, one a rank; empty before the first and after the last stage.
+struct StageLinks {
+  std::vector<std::unique_ptr<Link>> from_previous;
+  std::vector<std::unique_ptr<Link>> to_next;
+};
+
+// Takes the previous stage's connections. Connections that do not open with the right greeting (magic, wire version,
+// epoch, rank, number of ranks) are closed and forgotten.
+class TcpLinkListener {
+ public:
+  // Errors: UNAVAILABLE naming the address when it cannot be bound. port 0: any free one.
+  static absl::StatusOr<std::unique_ptr<TcpLinkListener>> listen(const std::string& host, int port);
+  ~TcpLinkListener();
+
+  int port() const;
+  // One link for each rank of the epoch. Errors: DEADLINE_EXCEEDED naming the ranks that did not come; CANCELLED after cancel().
+  absl::StatusOr<std::vector<std::unique_ptr<Link>>> accept(uint64_t epoch, int num_ranks, Time deadline);
+  // Ends a waiting accept(), from any thread.
+  void cancel();
+
+ private:
+  struct Impl;
+  explicit TcpLinkListener(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Connects every rank to the next stage's listener at "host:port", trying again until the deadline.
+absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch, int num_ranks,
+                                                                 Time deadline);
+
+// A link inside one process: what first sends, second receives.
+std::pair<std::unique_ptr<Link>, std::unique_ptr<Link>> in_process_link();
+
+}  // namespace octet::worker

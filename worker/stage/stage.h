@@ -1,0 +1,67 @@
+// One pipeline stage: its ranks (a thread and a Backend each), their weights and KV cache, what it knows of each
+// sequence, and on the last stage the samplers. It obeys batch plans; it decides nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "worker/batch/batch_plan.h"
+#include "worker/batch/step_result.h"
+#include "worker/link/link.h"
+#include "worker/model/model_config.h"
+
+namespace octet::worker {
+
+struct StageConfig {
+  std::string model_dir;
+  int stage = 0;
+  int num_stages = 1;
+  int num_ranks = 1;                  // tensor-parallel size
+  int threads_per_rank = 1;           // CPU backend
+  std::string backend = "cpu";
+  std::vector<int> layers_per_stage;  // empty: balanced
+  uint32_t block_size = 16;           // tokens
+  uint32_t max_batch_tokens = 512;    // rows of a micro-batch
+  int64_t kv_cache_bytes = 256 << 20; // over all ranks of the stage
+  Duration step_timeout = std::chrono::seconds(10);  // of one receive or send
+};
+
+// What a loaded stage holds, for Registry.Register.
+struct StageShape {
+  ModelConfig model;
+  LayerRange layers;
+  uint32_t num_blocks = 0;  // what fits in kv_cache_bytes
+  int64_t weight_bytes = 0;
+};
+
+class Stage {
+ public:
+  // Loads the weights. Errors name the file and the tensor, or the flag.
+  static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config);
+  ~Stage();
+
+  const StageConfig& config() const;
+  const StageShape& shape() const;
+
+  // Starts an epoch: forgets every sequence, takes the links and uses the first num_blocks blocks. Not while execute() runs.
+  void start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks);
+
+  // Computes one plan; blocks until the activations are handed over, or the tokens sampled. One thread at a time. A
+  // failure (link, deadline, plan that contradicts the stage's state) is StepResult::error; then only start_epoch() helps.
+  StepResult execute(const BatchPlan& plan);
+
+  // Ends the epoch from any thread: a running execute() returns soon with an error.
+  void abort_epoch();
+
+ private:
+  struct Impl;
+  explicit Stage(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octet::worker
