@@ -15,7 +15,7 @@
 
 namespace octet::kernels {
 
-// Device memory that a Tensor may view; freed with the last owner. Zeroed at allocation.
+// Device memory that a Tensor may view, 64-byte aligned and zeroed; freed with its owner.
 class Buffer {
  public:
   virtual ~Buffer() = default;
@@ -42,10 +42,11 @@ struct AttentionChunk {
   std::span<const int32_t> block_table;  // [ceil((start_position + num_rows) / block_size)] block ids
 };
 
-// Cosines and sines of the rotary embedding, made once for all positions.
+// Cosines and sines of the rotary embedding, made once for all positions (make_rotary_table in rotary_table.h).
 struct RotaryTable {
   Tensor cosines;  // [max_positions, rotary_dim / 2] fp32
   Tensor sines;    // the same
+  std::shared_ptr<Buffer> storage;  // what both view
 };
 
 class Backend {
@@ -55,7 +56,14 @@ class Backend {
   virtual const char* name() const = 0;
   virtual int rank() const = 0;
   virtual int num_ranks() const = 0;
+
+  // Zeroed memory of the device; nullptr when there is not enough of it. Large buffers take physical memory only where
+  // they are touched, where the device can do that (the CPU can).
   virtual std::unique_ptr<Buffer> allocate(int64_t num_bytes) = 0;
+
+  // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among the other
+  // collectives. It lets the ranks act alike on what only some of them saw, a failed receive for example.
+  virtual bool all_agree(bool ok) = 0;
 
   // output[t, :] = table[tokens[t] - first_token, :] where the token lies in [first_token, first_token + V), else 0.
   // output: [T, H] fp32; tokens: [T]; table: [V, H] bf16 or fp32.

@@ -1,0 +1,36 @@
+// The CPU backend: all ranks of a stage live in one process, each an own Backend with its own threads.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace octet::kernels {
+
+// The instruction set the kernels use. All give the same bits.
+enum class CpuIsa {
+  kBest,    // the widest that this machine has
+  kAvx2,    // AVX2 and FMA
+  kAvx512,  // AVX-512F
+};
+
+struct CpuOptions {
+  int num_ranks = 1;         // tensor-parallel ranks of the stage, 1..kMaxCpuRanks
+  int threads_per_rank = 1;  // compute threads of a rank, the calling one included, 1..kMaxCpuThreadsPerRank
+  CpuIsa isa = CpuIsa::kBest;
+};
+
+inline constexpr int kMaxCpuRanks = 64;
+inline constexpr int kMaxCpuThreadsPerRank = 256;
+
+// Why make_cpu_ranks() cannot serve these options on this machine, as one line for the operator; nothing if it can.
+std::optional<std::string> find_problem(const CpuOptions& options);
+
+// The stage's ranks 0 .. num_ranks - 1. They share a communicator, so each must be called from a thread of its own.
+// Requires find_problem(options) == nullopt.
+std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options);
+
+}  // namespace octet::kernels
