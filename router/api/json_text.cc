@@ -1,0 +1,215 @@
+#include "router/api/json_text.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
+#include <charconv>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace octet::router {
+namespace {
+
+constexpr size_t kMaxDepth = 32;
+constexpr char32_t kReplacement = 0xFFFD;
+
+bool all_finite(const boost::json::value& value) {
+  switch (value.kind()) {
+    case boost::json::kind::double_:
+      return std::isfinite(value.get_double());
+    case boost::json::kind::array:
+      return std::all_of(value.get_array().begin(), value.get_array().end(), all_finite);
+    case boost::json::kind::object:
+      return std::all_of(value.get_object().begin(), value.get_object().end(),
+                         [](const auto& member) { return all_finite(member.value()); });
+    default:
+      return true;
+  }
+}
+
+struct Character {
+  char32_t code = kReplacement;
+  size_t num_bytes = 1;
+};
+
+// The character at the start of a text that is not empty; U+FFFD and one byte when the bytes are not UTF-8.
+Character decode_character(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  const size_t size = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < size) return {};
+  char32_t code = lead & (0xFF >> (size + 1));
+  for (size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return {};
+    code = (code << 6) | (byte(i) & 0x3F);
+  }
+  constexpr std::array<char32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};
+  if (code < kSmallest[size] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return {};
+  return {code, size};
+}
+
+void append_escape(std::string& out, char32_t code_unit) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out += "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) out += kHex[(code_unit >> shift) & 0xF];
+}
+
+void append_ascii(std::string& out, char c) {
+  switch (c) {
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    case '\b':
+      out += "\\b";
+      return;
+    case '\f':
+      out += "\\f";
+      return;
+    default:
+      if (static_cast<unsigned char>(c) < 0x20) {
+        append_escape(out, static_cast<unsigned char>(c));
+      } else {
+        out += c;
+      }
+  }
+}
+
+void append_number(std::string& out, double number) {
+  if (!std::isfinite(number)) {
+    out += "null";
+    return;
+  }
+  const double magnitude = std::fabs(number);
+  const bool fixed = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
+  std::array<char, 64> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number,
+                                 fixed ? std::chars_format::fixed : std::chars_format::scientific)
+                       .ptr;
+  const std::string_view digits(buffer.data(), static_cast<size_t>(end - buffer.data()));
+  out += digits;
+  if (fixed && digits.find('.') == std::string_view::npos) out += ".0";
+}
+
+void append_value(std::string& out, const boost::json::value& value, JsonStyle style);
+
+void append_object(std::string& out, const boost::json::object& object, JsonStyle style) {
+  std::vector<const boost::json::key_value_pair*> members;
+  members.reserve(object.size());
+  for (const auto& member : object) members.push_back(&member);
+  if (style == JsonStyle::kSortedAscii) {
+    std::sort(members.begin(), members.end(), [](const auto* a, const auto* b) { return a->key() < b->key(); });
+  }
+  out += '{';
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_string(out, members[i]->key(), style);
+    out += ':';
+    append_value(out, members[i]->value(), style);
+  }
+  out += '}';
+}
+
+void append_value(std::string& out, const boost::json::value& value, JsonStyle style) {
+  switch (value.kind()) {
+    case boost::json::kind::null:
+      out += "null";
+      return;
+    case boost::json::kind::bool_:
+      out += value.get_bool() ? "true" : "false";
+      return;
+    case boost::json::kind::int64:
+      absl::StrAppend(&out, value.get_int64());
+      return;
+    case boost::json::kind::uint64:
+      absl::StrAppend(&out, value.get_uint64());
+      return;
+    case boost::json::kind::double_:
+      append_number(out, value.get_double());
+      return;
+    case boost::json::kind::string:
+      append_json_string(out, value.get_string(), style);
+      return;
+    case boost::json::kind::object:
+      append_object(out, value.get_object(), style);
+      return;
+    case boost::json::kind::array: {
+      out += '[';
+      bool first = true;
+      for (const auto& element : value.get_array()) {
+        if (!first) out += ',';
+        first = false;
+        append_value(out, element, style);
+      }
+      out += ']';
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
+  boost::json::parse_options options;
+  options.max_depth = kMaxDepth;
+  boost::json::parser parser({}, options);
+  boost::json::error_code error;
+  const size_t num_parsed = parser.write_some(text, error);
+  if (!error && num_parsed < text.size()) error = boost::json::error::extra_data;
+  if (!error) parser.finish(error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the body is not valid JSON at byte ", num_parsed, ": ", error.message()));
+  }
+  boost::json::value value = parser.release();
+  if (!value.is_object()) return absl::InvalidArgumentError("the body must be a JSON object");
+  if (!all_finite(value)) return absl::InvalidArgumentError("the body holds a number that is out of range");
+  return std::move(value.get_object());
+}
+
+void append_json_string(std::string& out, std::string_view text, JsonStyle style) {
+  out += '"';
+  while (!text.empty()) {
+    const Character character = decode_character(text);
+    if (character.code < 0x80) {
+      append_ascii(out, static_cast<char>(character.code));
+    } else if (style == JsonStyle::kPlain) {
+      out += character.code == kReplacement ? std::string_view("\xEF\xBF\xBD") : text.substr(0, character.num_bytes);
+    } else if (character.code < 0x10000) {
+      append_escape(out, character.code);
+    } else {  // a surrogate pair
+      append_escape(out, 0xD800 + ((character.code - 0x10000) >> 10));
+      append_escape(out, 0xDC00 + ((character.code - 0x10000) & 0x3FF));
+    }
+    text.remove_prefix(character.num_bytes);
+  }
+  out += '"';
+}
+
+std::string json_text(const boost::json::value& value, JsonStyle style) {
+  std::string out;
+  append_value(out, value, style);
+  return out;
+}
+
+std::string json_text(const boost::json::object& object, JsonStyle style) {
+  std::string out;
+  append_object(out, object, style);
+  return out;
+}
+
+}  // namespace octet::router
