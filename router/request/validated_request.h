@@ -47,6 +47,8 @@ struct ValidatedRequest {
   uint32_t min_tokens = 0;
   std::vector<std::string> stop;
   std::vector<TokenId> stop_token_ids;  // end of sequence and end of turn included unless ignore_eos
+  // What may not come before min_tokens; absent: every one of stop_token_ids. (NeMo's server holds back only eos.)
+  std::optional<std::vector<TokenId>> suppressed_before_min_tokens;
   bool include_stop = false;
   uint32_t num_choices = 1;
   std::optional<uint32_t> logprobs;         // number of alternatives
