@@ -1,5 +1,5 @@
-// OCTET_CHECK: a broken invariant stops the process with the values. Never reachable by a client's input, which is
-// refused with a Status instead.
+// OCTET_CHECK: a broken invariant stops the process with the values. Never reachable by a client's input,
+// which is refused with a Status instead.
 #pragma once
 
 #include <sstream>
@@ -22,7 +22,7 @@ std::string concatenate(const Parts&... parts) {
 }  // namespace octet
 
 // OCTET_CHECK(condition, values...): the values are streamed into the message.
-#define OCTET_CHECK(condition, ...)                                               \
-  (static_cast<bool>(condition) ? static_cast<void>(0)                            \
-                                : ::octet::check_failed(__FILE__, __LINE__, #condition, \
-                                                        ::octet::internal::concatenate(__VA_ARGS__)))
+#define OCTET_CHECK(condition, ...) \
+  (static_cast<bool>(condition)     \
+       ? static_cast<void>(0)       \
+       : ::octet::check_failed(__FILE__, __LINE__, #condition, ::octet::internal::concatenate(__VA_ARGS__)))

@@ -10,8 +10,12 @@ using Clock = std::chrono::steady_clock;
 using Time = Clock::time_point;
 using Duration = Clock::duration;
 
-inline Time now() { return Clock::now(); }
-inline double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+inline Time now() {
+  return Clock::now();
+}
+inline double seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
 inline uint64_t nanoseconds(Duration d) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(d).count());
 }

@@ -1,5 +1,5 @@
-// What every gRPC server of Octet has: message limits, keepalive, grpc.health.v1 with the services "live", "ready" and
-// "progress", and reflection.
+// What every gRPC server of Octet has: message limits, keepalive, grpc.health.v1 with the services "live",
+// "ready" and "progress", and reflection.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -13,18 +13,20 @@
 
 namespace octet {
 
-// The same code and text; an INVALID_ARGUMENT's field becomes google.rpc.BadRequest, a retry hint google.rpc.RetryInfo
-// in grpc-status-details-bin.
+// The same code and text; an INVALID_ARGUMENT's field becomes google.rpc.BadRequest, a retry hint
+// google.rpc.RetryInfo in grpc-status-details-bin.
 grpc::Status to_grpc(const absl::Status& status);
 absl::Status from_grpc(const grpc::Status& status);
 
-// A listening server. The health services "" and "live" serve from the start; "ready" and "progress" do not until set.
+// A listening server. The health services "" and "live" serve from the start; "ready" and "progress" do not
+// until set.
 class GrpcServer {
  public:
   struct Options {
     std::string host = "0.0.0.0";
     int port = 0;  // 0: any free one
     int max_message_bytes = 64 << 20;
+    int max_concurrent_streams = 4096;  // of one connection; a client's further calls wait
   };
   // Errors: UNAVAILABLE naming the address when it cannot be bound.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> start(const Options& options,

@@ -7,8 +7,8 @@
 
 namespace octet {
 
-// Sets the format ("2026-01-31T12:00:00.123 info router: ...") and the level; called once at the start of main.
-// level: one of trace, debug, info, warning, error. An unknown level falls back to info.
+// Sets the format ("2026-01-31T12:00:00.123 info router: ...") and the level; called once at the start of
+// main. level: one of trace, debug, info, warning, error. An unknown level falls back to info.
 void start_logging(const std::string& process_name, const std::string& level);
 
 // Text from outside made safe for a log line: control characters escaped, at most max_bytes kept.

@@ -1,1 +1,194 @@
-// Placeholder while this part is being written.
+#include "base/metrics_endpoint.h"
+
+#include <prometheus/text_serializer.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+#include <optional>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace octet {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using Tcp = asio::ip::tcp;
+
+// Probes and scrapers are few; more connections than this wait in the kernel's queue, each for at most the
+// timeout.
+constexpr int kMaxConnections = 32;
+constexpr uint32_t kMaxHeaderBytes = 8192;
+constexpr std::chrono::seconds kConnectionTimeout(5);  // from accept to the last byte sent
+constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+constexpr const char* kTextType = "text/plain; charset=utf-8";
+
+using Request = http::request<http::empty_body>;
+using Response = http::response<http::string_body>;
+
+// What the endpoint tells.
+struct Content {
+  std::shared_ptr<prometheus::Registry> registry;
+  std::function<bool()> ready;
+
+  Response answer(const Request& request) const {
+    Response response(http::status::ok, 11);
+    response.set(http::field::content_type, kTextType);
+    response.set(http::field::cache_control, "no-store");
+    const auto target = request.target().substr(0, request.target().find('?'));
+    if (request.method() != http::verb::get && request.method() != http::verb::head) {
+      response.result(http::status::method_not_allowed);
+      response.set(http::field::allow, "GET, HEAD");
+      response.body() = "only GET\n";
+    } else if (target == "/metrics") {
+      response.set(http::field::content_type, kMetricsType);
+      response.body() = prometheus::TextSerializer().Serialize(registry->Collect());
+    } else if (target == "/live") {
+      response.body() = "live\n";
+    } else if (target == "/ready" || target == "/health") {
+      const bool is_ready = ready();
+      response.result(is_ready ? http::status::ok : http::status::service_unavailable);
+      response.body() = is_ready ? "ready\n" : "not ready\n";
+    } else {
+      response.result(http::status::not_found);
+      response.body() = "here are /metrics, /live, /ready and /health\n";
+    }
+    response.keep_alive(false);
+    response.prepare_payload();  // HEAD gets the length and no body
+    if (request.method() == http::verb::head) response.body().clear();
+    return response;
+  }
+};
+
+// One connection: one request, one answer, closed.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Tcp::socket socket, const Content& content, std::function<void()> on_end)
+      : stream_(std::move(socket)), content_(content), on_end_(std::move(on_end)) {}
+  ~Connection() { on_end_(); }
+
+  void start() {
+    stream_.expires_after(kConnectionTimeout);
+    parser_.header_limit(kMaxHeaderBytes);
+    http::async_read_header(
+        stream_, buffer_, parser_,
+        [self = shared_from_this()](beast::error_code error, size_t) { self->answer(error); });
+  }
+
+ private:
+  void answer(beast::error_code error) {
+    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+      response_ = Response(http::status::request_header_fields_too_large, 11);
+      response_.body() = absl::StrCat("more than ", kMaxHeaderBytes, " bytes of header\n");
+      response_.keep_alive(false);
+      response_.prepare_payload();
+    } else if (error) {
+      return;  // closed, timed out or not HTTP
+    } else {
+      response_ = content_.answer(parser_.get());
+    }
+    http::async_write(stream_, response_, [self = shared_from_this()](beast::error_code, size_t) {
+      beast::error_code ignored;
+      self->stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
+    });
+  }
+
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_{kMaxHeaderBytes + 1024};
+  http::request_parser<http::empty_body> parser_;
+  Response response_;
+  const Content& content_;
+  std::function<void()> on_end_;
+};
+
+}  // namespace
+
+struct MetricsEndpoint::Impl {
+  bool stopping = false;  // outlives the loop, whose end destroys the connections, which call accept()
+  int num_connections = 0;
+  bool accepting = false;
+  int port = 0;
+  Content content;
+  asio::io_context loop{1};
+  Tcp::acceptor acceptor{loop};
+  asio::steady_timer retry{loop};
+  std::thread thread;
+
+  void accept() {
+    if (stopping || accepting || num_connections >= kMaxConnections) return;
+    accepting = true;
+    acceptor.async_accept([this](beast::error_code error, Tcp::socket socket) {
+      accepting = false;
+      if (error == asio::error::operation_aborted) return;
+      if (error) {  // out of file descriptors, or the peer is gone already: let others go first
+        retry.expires_after(std::chrono::milliseconds(100));
+        retry.async_wait([this](beast::error_code aborted) {
+          if (!aborted) accept();
+        });
+        return;
+      }
+      ++num_connections;
+      std::make_shared<Connection>(std::move(socket), content, [this] {
+        --num_connections;
+        accept();
+      })->start();
+      accept();
+    });
+  }
+
+  void run() {
+    for (;;) {
+      try {
+        loop.run();
+        return;
+      } catch (const std::exception& error) {  // an allocation, or a callback of the owner
+        spdlog::error("metrics endpoint: {}", error.what());
+      }
+    }
+  }
+};
+
+absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::listen(
+    const std::string& host, int port, std::shared_ptr<prometheus::Registry> registry,
+    std::function<bool()> ready) {
+  auto impl = std::make_unique<Impl>();
+  impl->content = {std::move(registry), std::move(ready)};
+  beast::error_code error;
+  const auto fail = [&](std::string_view what) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", host, ":", port, " for metrics: ", what));
+  };
+  const auto endpoints = Tcp::resolver(impl->loop).resolve(host, std::to_string(port), error);
+  if (error || endpoints.empty()) return fail(error.message());
+  const Tcp::endpoint endpoint = endpoints.begin()->endpoint();
+  impl->acceptor.open(endpoint.protocol(), error);
+  if (!error) impl->acceptor.set_option(Tcp::acceptor::reuse_address(true), error);  // only past TIME_WAIT
+  if (!error) impl->acceptor.bind(endpoint, error);
+  if (!error) impl->acceptor.listen(kMaxConnections, error);
+  if (!error) impl->port = impl->acceptor.local_endpoint(error).port();
+  if (error) return fail(error.message());
+  auto result = std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(std::move(impl)));
+  result->impl_->accept();
+  result->impl_->thread = std::thread([impl = result->impl_.get()] { impl->run(); });
+  return result;
+}
+
+MetricsEndpoint::MetricsEndpoint(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+MetricsEndpoint::~MetricsEndpoint() {
+  impl_->loop.stop();
+  if (impl_->thread.joinable()) impl_->thread.join();
+  impl_->stopping = true;
+}
+
+int MetricsEndpoint::port() const {
+  return impl_->port;
+}
+
+}  // namespace octet

@@ -1,5 +1,5 @@
-// The HTTP endpoint that every process has for Prometheus and for probes. It answers from the start of the process,
-// on a thread of its own, and reads nothing from clients but a request line and headers.
+// The HTTP endpoint that every process has for Prometheus and for probes. It answers from the start of the
+// process, on a thread of its own, and reads nothing from clients but a request line and headers.
 #pragma once
 
 #include <prometheus/registry.h>
@@ -17,10 +17,11 @@ namespace octet {
 // GET /ready     200 when ready() is true, else 503;  /health is the same
 class MetricsEndpoint {
  public:
-  // Listens on host:port (port 0: any free one). Errors: UNAVAILABLE naming the address when it cannot be bound.
-  static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> listen(const std::string& host, int port,
-                                                                 std::shared_ptr<prometheus::Registry> registry,
-                                                                 std::function<bool()> ready);
+  // Listens on host:port (port 0: any free one). Errors: UNAVAILABLE naming the address when it cannot be
+  // bound.
+  static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> listen(
+      const std::string& host, int port, std::shared_ptr<prometheus::Registry> registry,
+      std::function<bool()> ready);
   ~MetricsEndpoint();
 
   int port() const;

@@ -11,26 +11,29 @@ namespace {
 constexpr std::string_view kFieldPayload = "octet/field";
 constexpr std::string_view kRetryPayload = "octet/retry_after_ms";
 
-absl::Status with_retry(absl::Status status, Duration retry_after) {
+}  // namespace
+
+absl::Status with_field(absl::Status status, std::string_view field) {
+  status.SetPayload(kFieldPayload, absl::Cord(field));
+  return status;
+}
+
+absl::Status with_retry_after(absl::Status status, Duration retry_after) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(retry_after).count();
   status.SetPayload(kRetryPayload, absl::Cord(absl::StrCat(ms)));
   return status;
 }
 
-}  // namespace
-
 absl::Status invalid_field(std::string_view field, std::string_view message) {
-  absl::Status status = absl::InvalidArgumentError(absl::StrCat(field, ": ", message));
-  status.SetPayload(kFieldPayload, absl::Cord(field));
-  return status;
+  return with_field(absl::InvalidArgumentError(absl::StrCat(field, ": ", message)), field);
 }
 
 absl::Status overloaded(std::string_view message, Duration retry_after) {
-  return with_retry(absl::ResourceExhaustedError(message), retry_after);
+  return with_retry_after(absl::ResourceExhaustedError(message), retry_after);
 }
 
 absl::Status unavailable(std::string_view message, Duration retry_after) {
-  return with_retry(absl::UnavailableError(message), retry_after);
+  return with_retry_after(absl::UnavailableError(message), retry_after);
 }
 
 std::optional<std::string> field_of(const absl::Status& status) {

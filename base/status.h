@@ -1,5 +1,5 @@
-// Bad input as a value: an absl::Status that knows which field was wrong and when to try again. The API layers turn
-// it into google.rpc details, an OpenAI error body and a metric label.
+// Bad input as a value: an absl::Status that knows which field was wrong and when to try again. The API
+// layers turn it into google.rpc details, an OpenAI error body and a metric label.
 #pragma once
 
 #include <optional>
@@ -18,6 +18,10 @@ absl::Status invalid_field(std::string_view field, std::string_view message);
 absl::Status overloaded(std::string_view message, Duration retry_after);
 // UNAVAILABLE with a hint when to come back.
 absl::Status unavailable(std::string_view message, Duration retry_after);
+
+// The same for a status that came from elsewhere; nothing happens to an OK status.
+absl::Status with_field(absl::Status status, std::string_view field);
+absl::Status with_retry_after(absl::Status status, Duration retry_after);
 
 // The field that invalid_field() named, if any.
 std::optional<std::string> field_of(const absl::Status& status);

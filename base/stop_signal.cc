@@ -41,7 +41,8 @@ int StopSignal::wait(Time deadline) {
         int again = 0;
         sigwait(&set, &again);
         std::_Exit(128 + again);
-      }).detach();
+      })
+          .detach();
       return signal_number;
     }
     if (deadline != kNoDeadline && now() >= deadline) return 0;

@@ -5,8 +5,9 @@
 
 namespace octet {
 
-// Blocks SIGINT, SIGTERM and SIGPIPE in this thread and all threads that it starts later; make one at the start of
-// main, before any thread. A second signal after the first was returned by wait() ends the process at once.
+// Blocks SIGINT, SIGTERM and SIGPIPE in this thread and all threads that it starts later; make one at the
+// start of main, before any thread. A second signal after the first was returned by wait() ends the process
+// at once.
 class StopSignal {
  public:
   StopSignal();
