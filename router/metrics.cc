@@ -1,1 +1,72 @@
-// Placeholder while this part is being written.
+#include "router/metrics.h"
+
+#include <map>
+
+namespace octet::router {
+namespace {
+
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+// From a cached prompt on an idle small model to a long wait in a queue.
+const Buckets kTimeToFirstToken = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                   1,     2.5,    5,     10,   15,    20,   30,  60};
+// From the nano model (0.1 ms) to a step that a long prompt fills.
+const Buckets kInterTokenLatency = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025,
+                                    0.03,   0.04,    0.05,   0.075, 0.1,    0.15,  0.25, 0.5,   1,    2.5};
+const Buckets kRequest = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
+                          2.5,   5,     10,   20,    30,   60,  120,  300};
+
+prometheus::Gauge& gauge(prometheus::Registry& registry, const std::string& name, const std::string& help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Counter& counter(prometheus::Registry& registry, const std::string& name,
+                             const std::string& help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Histogram& histogram(prometheus::Registry& registry, const std::string& name,
+                                 const std::string& help, const Buckets& buckets) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
+}
+
+}  // namespace
+
+RouterMetrics::RouterMetrics() : RouterMetrics(std::make_shared<prometheus::Registry>()) {}
+
+RouterMetrics::RouterMetrics(std::shared_ptr<prometheus::Registry> registry)
+    : requests_in_flight(gauge(*registry, "octet_requests_in_flight", "Requests admitted and not ended.")),
+      sequences_in_flight(gauge(*registry, "octet_sequences_in_flight",
+                                "Sequences (choices of requests) admitted and not ended.")),
+      prompt_tokens(counter(*registry, "octet_prompt_tokens_total", "Prompt tokens of admitted requests.")),
+      generated_tokens(counter(*registry, "octet_generated_tokens_total", "Tokens generated for requests.")),
+      time_to_first_token_seconds(histogram(*registry, "octet_time_to_first_token_seconds",
+                                            "From the arrival of a request to its first token at the router.",
+                                            kTimeToFirstToken)),
+      inter_token_latency_seconds(
+          histogram(*registry, "octet_inter_token_latency_seconds",
+                    "Gap between two messages with tokens of one choice, over the tokens of the second.",
+                    kInterTokenLatency)),
+      request_seconds(histogram(
+          *registry, "octet_request_duration_seconds",
+          "From the arrival of a request to its last piece, for requests that were answered.", kRequest)),
+      pipelines_ready(gauge(*registry, "octet_pipelines_ready", "Pipelines that take sequences.")),
+      registry_(registry),
+      requests_(prometheus::BuildCounter()
+                    .Name("octet_requests_total")
+                    .Help("Generation requests that ended, by the API they came through and how they ended.")
+                    .Register(*registry)) {
+  // Series exist from the start, so that a rate over the first error is not lost.
+  for (const char* api : {"grpc", "openai", "nemo"}) {
+    for (const char* outcome :
+         {"ok", "invalid", "overloaded", "unavailable", "deadline", "cancelled", "internal"}) {
+      requests_.Add({{"api", api}, {"outcome", outcome}});
+    }
+  }
+}
+
+void RouterMetrics::count_request(const std::string& api, const std::string& outcome) {
+  requests_.Add({{"api", api}, {"outcome", outcome}}).Increment();
+}
+
+}  // namespace octet::router

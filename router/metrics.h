@@ -1,6 +1,7 @@
 // Every series of the router, defined here once. Durations are in seconds.
-//   TTFT: arrival of the request to its first token at the router. ITL: gap between two messages with tokens of one choice,
-//   divided by the tokens of the second. End-to-end: arrival to the last byte handed to the API.
+//   TTFT: arrival of the request to its first token at the router. ITL: gap between two messages with tokens
+//   of one choice, divided by the tokens of the second. End-to-end: arrival to the last piece handed to the
+//   API.
 #pragma once
 
 #include <prometheus/counter.h>
@@ -20,8 +21,8 @@ class RouterMetrics {
 
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
 
-  // octet_requests_total{api, outcome}: api = grpc | openai | nemo; outcome = ok | invalid | overloaded | unavailable |
-  // deadline | cancelled | internal.
+  // octet_requests_total{api, outcome}: api = grpc | openai | nemo; outcome = ok | invalid | overloaded |
+  // unavailable | deadline | cancelled | internal. From any thread.
   void count_request(const std::string& api, const std::string& outcome);
 
   prometheus::Gauge& requests_in_flight;               // octet_requests_in_flight
@@ -37,6 +38,22 @@ class RouterMetrics {
   explicit RouterMetrics(std::shared_ptr<prometheus::Registry> registry);
   std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& requests_;
+};
+
+// Adds one (or more) to a gauge for as long as it lives, so that no way out of a function forgets to take it
+// off.
+class InFlight {
+ public:
+  explicit InFlight(prometheus::Gauge& gauge, double count = 1) : gauge_(gauge), count_(count) {
+    gauge_.Increment(count_);
+  }
+  ~InFlight() { gauge_.Decrement(count_); }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  prometheus::Gauge& gauge_;
+  const double count_;
 };
 
 }  // namespace octet::router

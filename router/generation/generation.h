@@ -1,5 +1,6 @@
-// Runs validated requests: starts one sequence for each choice on a pipeline, turns tokens into text, watches stop
-// strings, and tells the API what to send. Lives on the router's event loop, like everything it calls back.
+// Runs validated requests: starts one sequence for each choice on a pipeline, turns tokens into text, watches
+// stop strings, and tells the API what to send. Lives on the router's event loop, like everything it calls
+// back.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ struct TokenLogprob {
   std::vector<std::pair<TokenId, float>> top;
 };
 
-// New output of one choice. Tokens come with the text they make: a token whose text may belong to a stop string waits
-// with that text, so the pieces' tokens always spell the pieces' text.
+// New output of one choice. Tokens come with the text they make: a token whose text may belong to a stop
+// string waits with that text, so the pieces' tokens always spell the pieces' text.
 struct Piece {
   uint32_t index = 0;  // of the choice
   std::string text;    // whole UTF-8 characters
@@ -58,7 +59,8 @@ class Generator {
   virtual ~Generator() = default;
   // Event loop only. The sink is kept until its last call.
   virtual GenerationId start(ValidatedRequest request, std::shared_ptr<GenerationSink> sink) = 0;
-  // The client went away: its sequences end and the sink is dropped without another call. Unknown ids are ignored.
+  // The client went away: its sequences end and the sink is dropped without another call. Unknown ids are
+  // ignored.
   virtual void cancel(GenerationId id) = 0;
 };
 

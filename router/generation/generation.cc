@@ -1,1 +1,0 @@
-// Placeholder while this part is being written.

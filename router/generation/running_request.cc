@@ -1,0 +1,260 @@
+#include "router/generation/running_request.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "octet/v1/pipeline.pb.h"
+#include "router/generation/choice.h"
+#include "router/generation/start_sequence.h"
+
+namespace octet::router {
+namespace {
+
+constexpr Duration kRetryAfter = std::chrono::seconds(1);
+
+absl::Status deadline_exceeded() {
+  return absl::DeadlineExceededError("the request's deadline passed before its first token");
+}
+
+// The lead's refusal or failure as the client is to see it.
+absl::Status lead_error(const v1::SequenceOutput& output) {
+  const auto code = static_cast<absl::StatusCode>(output.error_code());
+  switch (code) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kDeadlineExceeded:
+      return absl::Status(code, output.error_message());
+    case absl::StatusCode::kResourceExhausted:
+      return overloaded(output.error_message(), kRetryAfter);
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kCancelled:
+      return unavailable(output.error_message(), kRetryAfter);
+    default:
+      return absl::InternalError(output.error_message());
+  }
+}
+
+// Errors: INTERNAL for an id that the vocabulary does not have; nothing after this meets one.
+absl::StatusOr<TokenLogprob> to_token(const v1::ScoredToken& scored, uint32_t vocab_size) {
+  const auto unknown = [vocab_size](uint32_t id) {
+    return absl::InternalError(
+        absl::StrCat("the pipeline sent token ", id, "; the vocabulary has ", vocab_size, " tokens"));
+  };
+  TokenLogprob token{.token = scored.token_id(), .logprob = scored.logprob(), .top = {}};
+  if (token.token >= vocab_size) return unknown(token.token);
+  const int num_top = std::min(scored.top_token_ids_size(), scored.top_logprobs_size());
+  token.top.reserve(num_top);
+  for (int i = 0; i < num_top; ++i) {
+    if (scored.top_token_ids(i) >= vocab_size) return unknown(scored.top_token_ids(i));
+    token.top.emplace_back(scored.top_token_ids(i), scored.top_logprobs(i));
+  }
+  return token;
+}
+
+}  // namespace
+
+// One choice on its pipeline.
+struct RunningRequest::Sequence final : SequenceEvents {
+  Sequence(RunningRequest& owner, uint32_t choice_index)
+      : request(owner),
+        index(choice_index),
+        choice(owner.surroundings_.tokenizer, owner.request_, choice_index) {}
+
+  void on_output(const v1::SequenceOutput& output) override {
+    const auto keep = request.shared_from_this();
+    request.on_output(*this, output);
+  }
+  void on_lost(const absl::Status& status) override {
+    const auto keep = request.shared_from_this();
+    handle.reset();
+    request.fail(status);
+  }
+
+  RunningRequest& request;
+  const uint32_t index;
+  Choice choice;
+  std::vector<TokenId> tokens;           // generated so far: with the prompt all it takes to go on elsewhere
+  std::optional<SequenceHandle> handle;  // while it runs on a pipeline
+  bool finished = false;
+  std::optional<Time> last_tokens;  // when its last tokens came
+};
+
+RunningRequest::RunningRequest(const Surroundings& surroundings, ValidatedRequest request,
+                               std::shared_ptr<GenerationSink> sink, Time arrival,
+                               std::function<void()> on_end)
+    : surroundings_(surroundings),
+      request_(std::move(request)),
+      sink_(std::move(sink)),
+      arrival_(arrival),
+      on_end_(std::move(on_end)),
+      request_in_flight_(surroundings.metrics.requests_in_flight),
+      sequences_in_flight_(surroundings.metrics.sequences_in_flight, request_.num_choices),
+      deadline_timer_(surroundings.loop) {
+  usage_.prompt_tokens = static_cast<uint32_t>(request_.prompt.size());
+}
+
+RunningRequest::~RunningRequest() {
+  end_sequences();
+}
+
+absl::Status RunningRequest::start() {
+  const Time start_time = now();
+  if (request_.deadline <= start_time) return deadline_exceeded();
+  for (uint32_t i = 0; i < request_.num_choices; ++i) {
+    sequences_.push_back(std::make_unique<Sequence>(*this, i));
+    auto handle =
+        surroundings_.pipelines.start(start_sequence(request_, i, {}, start_time), *sequences_.back());
+    if (!handle.ok()) return handle.status();
+    sequences_.back()->handle = *handle;
+  }
+  surroundings_.metrics.prompt_tokens.Increment(static_cast<double>(request_.prompt.size()));
+  if (request_.deadline != kNoDeadline) {
+    deadline_timer_.expires_at(request_.deadline + surroundings_.deadline_grace);
+    deadline_timer_.async_wait([weak = weak_from_this()](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (!error && self) self->on_deadline();
+    });
+  }
+  return absl::OkStatus();
+}
+
+void RunningRequest::cancel() {
+  end_sequences();
+  deadline_timer_.cancel();
+  sink_.reset();
+}
+
+void RunningRequest::fail(const absl::Status& status) {
+  if (!sink_) return;
+  const auto sink = std::move(sink_);
+  cancel();
+  on_end_();
+  sink->on_error(status);
+}
+
+void RunningRequest::on_output(Sequence& sequence, const v1::SequenceOutput& output) {
+  if (!sink_) return;
+  const bool is_last = output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
+  if (is_last) sequence.handle.reset();
+  const bool by_deadline = output.finish_reason() == v1::FINISH_REASON_DEADLINE ||
+                           output.error_code() == static_cast<int>(absl::StatusCode::kDeadlineExceeded);
+  if (output.error_code() != 0 && !by_deadline) return fail(lead_error(output));
+  if (output.finish_reason() == v1::FINISH_REASON_CANCELLED) {
+    return fail(unavailable("the pipeline stopped the request", kRetryAfter));
+  }
+  if (sequence.index == 0 && output.cached_tokens() > 0) usage_.cached_tokens = output.cached_tokens();
+
+  if (sequence.index == 0 && !may_send()) {
+    if (const absl::Status status = take_prompt_logprobs(output); !status.ok()) return fail(status);
+    if (!sink_) return;
+  }
+  if (const absl::Status status = take_tokens(sequence, output); !status.ok()) return fail(status);
+
+  if (by_deadline) {
+    if (!has_tokens_ || !may_send()) return fail(deadline_exceeded());
+    finish(sequence, FinishReason::kDeadline);
+  } else if (sequence.choice.matched_stop() || output.finish_reason() == v1::FINISH_REASON_STOP) {
+    finish(sequence, FinishReason::kStop);
+  } else if (is_last) {
+    finish(sequence, FinishReason::kLength);
+  } else {
+    send(sequence.choice.take());
+  }
+}
+
+absl::Status RunningRequest::take_tokens(Sequence& sequence, const v1::SequenceOutput& output) {
+  const int num_tokens = output.tokens_size();
+  if (num_tokens == 0) return absl::OkStatus();
+  if (sequence.tokens.size() + num_tokens > request_.max_tokens) {
+    return absl::InternalError(
+        absl::StrCat("the pipeline sent more tokens than max_tokens = ", request_.max_tokens));
+  }
+  observe_tokens(sequence, num_tokens);
+  const uint32_t before = sequence.choice.num_tokens();
+  const uint32_t vocab_size = surroundings_.tokenizer->vocab_size();
+  const auto& stops = request_.stop_token_ids;
+  for (int i = 0; i < num_tokens; ++i) {
+    auto token = to_token(output.tokens(i), vocab_size);
+    if (!token.ok()) return token.status();
+    sequence.tokens.push_back(token->token);
+    const bool ends = i + 1 == num_tokens && output.finish_reason() == v1::FINISH_REASON_STOP &&
+                      std::find(stops.begin(), stops.end(), token->token) != stops.end();
+    ends ? sequence.choice.add_stop_token(*std::move(token)) : sequence.choice.add(*std::move(token));
+  }
+  surroundings_.metrics.generated_tokens.Increment(sequence.choice.num_tokens() - before);
+  return absl::OkStatus();
+}
+
+absl::Status RunningRequest::take_prompt_logprobs(const v1::SequenceOutput& output) {
+  const size_t num_expected = request_.prompt.size() - 1;
+  const size_t num_given = prompt_logprobs_.size() + static_cast<size_t>(output.prompt_logprobs_size());
+  const bool is_whole = output.tokens_size() > 0 || output.finish_reason() == v1::FINISH_REASON_STOP ||
+                        output.finish_reason() == v1::FINISH_REASON_LENGTH;
+  if (num_given > num_expected || (num_given < num_expected && is_whole)) {
+    return absl::InternalError(absl::StrCat("the pipeline sent ", num_given, " prompt log-probabilities for ",
+                                            request_.prompt.size(), " prompt tokens"));
+  }
+  for (const v1::ScoredToken& scored : output.prompt_logprobs()) {
+    auto token = to_token(scored, surroundings_.tokenizer->vocab_size());
+    if (!token.ok()) return token.status();
+    prompt_logprobs_.push_back(*std::move(token));
+  }
+  if (num_given < num_expected) return absl::OkStatus();
+  prompt_logprobs_sent_ = true;
+  sink_->on_prompt_logprobs(std::move(prompt_logprobs_));
+  for (Piece& piece : std::exchange(held_pieces_, {})) send(std::move(piece));
+  return absl::OkStatus();
+}
+
+void RunningRequest::on_deadline() {
+  if (!sink_) return;
+  end_sequences();
+  if (!has_tokens_ || !may_send()) return fail(deadline_exceeded());
+  for (const auto& sequence : sequences_) {
+    if (sink_ && !sequence->finished) finish(*sequence, FinishReason::kDeadline);
+  }
+}
+
+void RunningRequest::finish(Sequence& sequence, FinishReason reason) {
+  if (const auto handle = std::exchange(sequence.handle, std::nullopt))
+    surroundings_.pipelines.cancel(*handle);
+  sequence.finished = true;
+  usage_.completion_tokens += sequence.choice.num_tokens();
+  send(sequence.choice.finish(reason));
+  if (++num_finished_ < request_.num_choices || !sink_) return;
+  const auto sink = std::move(sink_);
+  cancel();
+  surroundings_.metrics.request_seconds.Observe(seconds(now() - arrival_));
+  on_end_();
+  sink->on_done(usage_);
+}
+
+void RunningRequest::send(Piece piece) {
+  if (!sink_ || (piece.tokens.empty() && piece.text.empty() && !piece.finish)) return;
+  if (may_send()) {
+    sink_->on_piece(std::move(piece));
+  } else {
+    held_pieces_.push_back(std::move(piece));
+  }
+}
+
+void RunningRequest::observe_tokens(Sequence& sequence, int num_tokens) {
+  const Time time = now();
+  if (!has_tokens_) surroundings_.metrics.time_to_first_token_seconds.Observe(seconds(time - arrival_));
+  has_tokens_ = true;
+  if (sequence.last_tokens) {
+    surroundings_.metrics.inter_token_latency_seconds.Observe(seconds(time - *sequence.last_tokens) /
+                                                              num_tokens);
+  }
+  sequence.last_tokens = time;
+}
+
+void RunningRequest::end_sequences() {
+  for (const auto& sequence : sequences_) {
+    if (const auto handle = std::exchange(sequence->handle, std::nullopt))
+      surroundings_.pipelines.cancel(*handle);
+  }
+}
+
+}  // namespace octet::router

@@ -1,0 +1,76 @@
+// One admitted request: a sequence on a pipeline for each choice, their text, and what its sink is told.
+// Event loop only. Admission and the set of all requests are PipelineGenerator's.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "router/generation/generation.h"
+#include "router/metrics.h"
+#include "router/request/validated_request.h"
+#include "router/routing/pipeline.h"
+
+namespace octet::router {
+
+// A sink may cancel the request from within any of its calls.
+class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
+ public:
+  struct Surroundings {
+    boost::asio::io_context& loop;
+    Pipelines& pipelines;
+    std::shared_ptr<const Tokenizer> tokenizer;
+    RouterMetrics& metrics;
+    Duration deadline_grace;  // from the deadline to its end by the router's own timer
+  };
+
+  // on_end runs once, before the sink's last call; not after cancel().
+  RunningRequest(const Surroundings& surroundings, ValidatedRequest request,
+                 std::shared_ptr<GenerationSink> sink, Time arrival, std::function<void()> on_end);
+  ~RunningRequest();
+
+  // Sends all choices to pipelines. Errors: DEADLINE_EXCEEDED when the deadline has passed, UNAVAILABLE when
+  // no pipeline is ready; then nothing runs and fail() is for the caller to call.
+  absl::Status start();
+  // Ends all sequences and drops the sink.
+  void cancel();
+  // Ends all sequences and the request; the sink hears why.
+  void fail(const absl::Status& status);
+
+ private:
+  struct Sequence;
+
+  void on_output(Sequence& sequence, const v1::SequenceOutput& output);
+  absl::Status take_tokens(Sequence& sequence, const v1::SequenceOutput& output);
+  absl::Status take_prompt_logprobs(const v1::SequenceOutput& output);
+  // Ends the request by deadline: with the text so far when there is some, else as an error.
+  void on_deadline();
+  void finish(Sequence& sequence, FinishReason reason);
+  void send(Piece piece);
+  void observe_tokens(Sequence& sequence, int num_tokens);
+  void end_sequences();
+  // Whether pieces may go out: prompt log-probabilities come before all of them.
+  bool may_send() const { return !request_.prompt_logprobs || prompt_logprobs_sent_; }
+
+  const Surroundings surroundings_;
+  const ValidatedRequest request_;
+  std::shared_ptr<GenerationSink> sink_;  // empty once the request has ended
+  const Time arrival_;
+  const std::function<void()> on_end_;
+
+  InFlight request_in_flight_;
+  InFlight sequences_in_flight_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;  // [num_choices]
+  boost::asio::steady_timer deadline_timer_;
+  std::vector<TokenLogprob> prompt_logprobs_;  // [at most prompt.size() - 1]
+  bool prompt_logprobs_sent_ = false;
+  std::vector<Piece> held_pieces_;  // of other choices, while choice 0's prompt is computed
+  uint32_t num_finished_ = 0;
+  bool has_tokens_ = false;
+  GenerationUsage usage_;
+};
+
+}  // namespace octet::router
