@@ -1,1 +1,156 @@
-// Placeholder while this part is being written.
+// The checks of every op, once for all devices. A check that fails is a bug of the caller: requests are
+// validated long before they become tensors.
+#include "kernels/backend.h"
+
+namespace octet::kernels {
+namespace {
+
+bool is_matrix(const Tensor& t) {
+  return t.rank() == 2 && t.dtype() == DType::kFloat32;
+}
+
+bool is_weight(const Tensor& t) {
+  return t.dtype() == DType::kBFloat16 || t.dtype() == DType::kFloat32;
+}
+
+bool is_heads(const Tensor& t) {
+  return t.rank() == 3 && t.dtype() == DType::kFloat32 && t.packed();
+}
+
+void check_same_shape(const Tensor& a, const Tensor& b) {
+  OCTET_CHECK(a.rank() == b.rank(), a.rank(), " and ", b.rank(), " dimensions");
+  for (int d = 0; d < a.rank(); ++d) {
+    OCTET_CHECK(a.size(d) == b.size(d), "dimension ", d, ": ", a.size(d), " and ", b.size(d));
+  }
+}
+
+void check_kv(const KvLayer& kv) {
+  OCTET_CHECK(kv.keys.rank() == 4 && kv.keys.dtype() == DType::kFloat32 && kv.keys.packed());
+  OCTET_CHECK(kv.values.rank() == 4 && kv.values.dtype() == DType::kFloat32 && kv.values.packed());
+  check_same_shape(kv.keys, kv.values);
+}
+
+void check_chunk(const AttentionChunk& chunk, int64_t first_row, int64_t num_blocks, int64_t block_size) {
+  OCTET_CHECK(chunk.first_row == first_row, "chunk at row ", chunk.first_row, ", expected ", first_row);
+  OCTET_CHECK(chunk.num_rows > 0 && chunk.start_position >= 0, chunk.num_rows, " rows at position ",
+              chunk.start_position);
+  const int64_t context_length = int64_t{chunk.start_position} + chunk.num_rows;
+  const int64_t used_blocks = (context_length + block_size - 1) / block_size;
+  OCTET_CHECK(static_cast<int64_t>(chunk.block_table.size()) >= used_blocks, chunk.block_table.size(),
+              " blocks for ", context_length, " positions");
+  for (const int32_t block : chunk.block_table.first(static_cast<size_t>(used_blocks))) {
+    OCTET_CHECK(block >= 0 && block < num_blocks, "block ", block, " of ", num_blocks);
+  }
+}
+
+}  // namespace
+
+void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token) {
+  OCTET_CHECK(is_matrix(output) && table.rank() == 2 && is_weight(table));
+  OCTET_CHECK(output.size(0) == static_cast<int64_t>(tokens.size()), output.size(0), " rows, ", tokens.size(),
+              " tokens");
+  OCTET_CHECK(output.size(1) == table.size(1), output.size(1), " and ", table.size(1), " columns");
+  if (output.num_elements() == 0) return;
+  do_embedding(output, tokens, table, first_token);
+}
+
+void Backend::layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) {
+  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  check_same_shape(output, input);
+  OCTET_CHECK(is_weight(weight) && weight.rank() == 1 && weight.size(0) == input.size(1), weight.size(0));
+  OCTET_CHECK(is_weight(bias) && bias.rank() == 1 && bias.size(0) == input.size(1), bias.size(0));
+  OCTET_CHECK(epsilon > 0, epsilon);
+  if (input.num_elements() == 0) return;
+  OCTET_CHECK(output.data<void>() != input.data<void>(), "output aliases input");
+  do_layer_norm(output, input, weight, bias, epsilon);
+}
+
+void Backend::linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
+  OCTET_CHECK(is_matrix(output) && is_matrix(input) && weight.rank() == 2 && is_weight(weight));
+  OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
+  OCTET_CHECK(input.size(1) == weight.size(1), input.size(1), " and ", weight.size(1), " deep");
+  OCTET_CHECK(output.size(1) == weight.size(0), output.size(1), " and ", weight.size(0), " columns");
+  if (output.num_elements() == 0) return;
+  do_linear(output, input, weight, epilogue);
+}
+
+void Backend::add(Tensor output, Tensor input) {
+  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  check_same_shape(output, input);
+  if (output.num_elements() == 0) return;
+  do_add(output, input);
+}
+
+void Backend::rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
+                                  std::span<const int32_t> slots, const RotaryTable& table,
+                                  const KvLayer& kv) {
+  OCTET_CHECK(is_heads(query) && is_heads(key) && is_heads(value));
+  check_same_shape(key, value);
+  check_kv(kv);
+  const int64_t num_tokens = query.size(0);
+  OCTET_CHECK(key.size(0) == num_tokens, key.size(0), " and ", num_tokens, " rows");
+  OCTET_CHECK(static_cast<int64_t>(positions.size()) == num_tokens, positions.size(), " positions");
+  OCTET_CHECK(static_cast<int64_t>(slots.size()) == num_tokens, slots.size(), " slots");
+  OCTET_CHECK(key.size(2) == query.size(2), key.size(2), " and ", query.size(2), " deep");
+  OCTET_CHECK(kv.keys.size(2) == key.size(1) && kv.keys.size(3) == key.size(2), "cache of ", kv.keys.size(2),
+              " x ", kv.keys.size(3), ", keys of ", key.size(1), " x ", key.size(2));
+  OCTET_CHECK(is_matrix(table.cosines) && is_matrix(table.sines) && table.cosines.packed() &&
+              table.sines.packed());
+  check_same_shape(table.cosines, table.sines);
+  OCTET_CHECK(2 * table.cosines.size(1) <= query.size(2), 2 * table.cosines.size(1), " rotary dimensions of ",
+              query.size(2));
+  const int64_t num_slots = kv.keys.size(0) * kv.keys.size(1);
+  for (const int32_t position : positions) {
+    OCTET_CHECK(position >= 0 && position < table.cosines.size(0), "position ", position);
+  }
+  for (const int32_t slot : slots)
+    OCTET_CHECK(slot >= 0 && slot < num_slots, "slot ", slot, " of ", num_slots);
+  if (num_tokens == 0) return;
+  do_rotary_and_kv_write(query, key, value, positions, slots, table, kv);
+}
+
+void Backend::paged_attention(Tensor output, Tensor query, const KvLayer& kv,
+                              std::span<const AttentionChunk> chunks) {
+  OCTET_CHECK(is_heads(output) && is_heads(query));
+  check_same_shape(output, query);
+  check_kv(kv);
+  OCTET_CHECK(kv.keys.size(3) == query.size(2), kv.keys.size(3), " and ", query.size(2), " deep");
+  OCTET_CHECK(kv.keys.size(2) > 0 && query.size(1) % kv.keys.size(2) == 0, query.size(1), " query heads, ",
+              kv.keys.size(2), " KV heads");
+  int64_t num_rows = 0;
+  for (const AttentionChunk& chunk : chunks) {
+    check_chunk(chunk, num_rows, kv.keys.size(0), kv.keys.size(1));
+    num_rows += chunk.num_rows;
+  }
+  OCTET_CHECK(num_rows == query.size(0), "chunks of ", num_rows, " rows, query of ", query.size(0));
+  if (query.num_elements() == 0) return;
+  do_paged_attention(output, query, kv, chunks);
+}
+
+void Backend::gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) {
+  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  OCTET_CHECK(output.size(0) == static_cast<int64_t>(rows.size()), output.size(0), " and ", rows.size(),
+              " rows");
+  OCTET_CHECK(output.size(1) == input.size(1), output.size(1), " and ", input.size(1), " columns");
+  for (const int32_t row : rows)
+    OCTET_CHECK(row >= 0 && row < input.size(0), "row ", row, " of ", input.size(0));
+  if (output.num_elements() == 0) return;
+  do_gather_rows(output, input, rows);
+}
+
+void Backend::all_reduce(Tensor data) {
+  OCTET_CHECK(is_matrix(data) && data.packed());
+  if (data.num_elements() == 0 || num_ranks() == 1) return;
+  do_all_reduce(data);
+}
+
+void Backend::all_gather_columns(Tensor output, Tensor input) {
+  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
+  OCTET_CHECK(output.size(1) == num_ranks() * input.size(1), output.size(1), " columns of ", num_ranks(),
+              " x ", input.size(1));
+  if (output.num_elements() == 0) return;
+  do_all_gather_columns(output, input);
+}
+
+}  // namespace octet::kernels

@@ -1,8 +1,9 @@
-// Everything a rank computes, on one interface for every device. Each op checks its shapes once (backend.cc), returns
-// at once when there is nothing to do, and dispatches to cpu/<op>.cc or cuda/<op>.cu of the same name.
+// Everything a rank computes, on one interface for every device. Each op checks its shapes once (backend.cc),
+// returns at once when there is nothing to do, and dispatches to cpu/<op>.cc or cuda/<op>.cu of the same
+// name.
 //
-// Rows do not see each other: an op computes one token's row with the same order of additions whatever else is in the
-// batch, so a row's bits depend on its own values only.
+// Rows do not see each other: an op computes one token's row with the same order of additions whatever else
+// is in the batch, so a row's bits depend on its own values only.
 //
 // One Backend is one rank: one GPU and its stream, or one group of CPU threads. It is called from one thread.
 #pragma once
@@ -42,10 +43,11 @@ struct AttentionChunk {
   std::span<const int32_t> block_table;  // [ceil((start_position + num_rows) / block_size)] block ids
 };
 
-// Cosines and sines of the rotary embedding, made once for all positions (make_rotary_table in rotary_table.h).
+// Cosines and sines of the rotary embedding, made once for all positions (make_rotary_table in
+// rotary_table.h).
 struct RotaryTable {
-  Tensor cosines;  // [max_positions, rotary_dim / 2] fp32
-  Tensor sines;    // the same
+  Tensor cosines;                   // [max_positions, rotary_dim / 2] fp32
+  Tensor sines;                     // the same
   std::shared_ptr<Buffer> storage;  // what both view
 };
 
@@ -57,21 +59,22 @@ class Backend {
   virtual int rank() const = 0;
   virtual int num_ranks() const = 0;
 
-  // Zeroed memory of the device; nullptr when there is not enough of it. Large buffers take physical memory only where
-  // they are touched, where the device can do that (the CPU can).
+  // Zeroed memory of the device; nullptr when there is not enough of it. Large buffers take physical memory
+  // only where they are touched, where the device can do that (the CPU can).
   virtual std::unique_ptr<Buffer> allocate(int64_t num_bytes) = 0;
 
-  // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among the other
-  // collectives. It lets the ranks act alike on what only some of them saw, a failed receive for example.
+  // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among
+  // the other collectives. It lets the ranks act alike on what only some of them saw, a failed receive for
+  // example.
   virtual bool all_agree(bool ok) = 0;
 
-  // output[t, :] = table[tokens[t] - first_token, :] where the token lies in [first_token, first_token + V), else 0.
-  // output: [T, H] fp32; tokens: [T]; table: [V, H] bf16 or fp32.
+  // output[t, :] = table[tokens[t] - first_token, :] where the token lies in [first_token, first_token + V),
+  // else 0. output: [T, H] fp32; tokens: [T]; table: [V, H] bf16 or fp32.
   void embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token);
 
-  // LayerNorm1P: output[t, i] = (input[t, i] - mean) / sqrt(variance + epsilon) * (weight[i] + 1) + bias[i], with
-  // biased variance; weight + 1 is added in fp32 (as NeMo does). output, input: [T, H] fp32; weight, bias: [H] bf16
-  // or fp32. output must not alias input.
+  // LayerNorm1P: output[t, i] = (input[t, i] - mean) / sqrt(variance + epsilon) * (weight[i] + 1) + bias[i],
+  // with biased variance; weight + 1 is added in fp32 (as NeMo does). output, input: [T, H] fp32; weight,
+  // bias: [H] bf16 or fp32. output must not alias input.
   void layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon);
 
   // output[t, n] = epilogue(sum_k input[t, k] * weight[n, k]). output: [T, N] fp32; input: [T, K] fp32;
@@ -82,34 +85,38 @@ class Backend {
   void add(Tensor output, Tensor input);
 
   // Rotates the first rotary_dim dimensions of each head of query (in place) and key, pairing i with
-  // i + rotary_dim / 2, by the angle of positions[t]; writes the rotated key and the value to kv at slots[t] =
-  // block * block_size + offset. query: [T, num_heads, head_dim] fp32; key, value: [T, num_kv_heads, head_dim] fp32.
+  // i + rotary_dim / 2, by the angle of positions[t]; writes the rotated key and the value to kv at slots[t]
+  // = block * block_size + offset. query: [T, num_heads, head_dim] fp32; key, value: [T, num_kv_heads,
+  // head_dim] fp32.
   void rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
                            std::span<const int32_t> slots, const RotaryTable& table, const KvLayer& kv);
 
-  // Causal attention of each chunk's rows over its sequence's keys and values in the paged cache: softmax(q k^T /
-  // sqrt(head_dim)) v in fp32, query head h with KV head h / (num_heads / num_kv_heads), keys in fixed blocks from
-  // position 0. output, query: [T, num_heads, head_dim] fp32. Chunks cover rows [0, T) in order.
-  void paged_attention(Tensor output, Tensor query, const KvLayer& kv, std::span<const AttentionChunk> chunks);
+  // Causal attention of each chunk's rows over its sequence's keys and values in the paged cache: softmax(q
+  // k^T / sqrt(head_dim)) v in fp32, query head h with KV head h / (num_heads / num_kv_heads), keys in fixed
+  // blocks from position 0. output, query: [T, num_heads, head_dim] fp32. Chunks cover rows [0, T) in order.
+  void paged_attention(Tensor output, Tensor query, const KvLayer& kv,
+                       std::span<const AttentionChunk> chunks);
 
   // output[i, :] = input[rows[i], :]. output: [rows.size(), H] fp32; input: [T, H] fp32.
   void gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows);
 
-  // Adds data over the ranks of the stage, in rank order, and leaves the same bits on each. data: [T, H] fp32 packed.
-  // Every rank calls it in the same order with the same shape.
+  // Adds data over the ranks of the stage, in rank order, and leaves the same bits on each. data: [T, H] fp32
+  // packed. Every rank calls it in the same order with the same shape.
   void all_reduce(Tensor data);
 
-  // output[t, r * N + n] = rank r's input[t, n], on every rank. output: [T, num_ranks * N] fp32; input: [T, N] fp32.
+  // output[t, r * N + n] = rank r's input[t, n], on every rank. output: [T, num_ranks * N] fp32; input: [T,
+  // N] fp32.
   void all_gather_columns(Tensor output, Tensor input);
 
  private:
-  virtual void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token) = 0;
+  virtual void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
+                            int32_t first_token) = 0;
   virtual void do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) = 0;
   virtual void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) = 0;
   virtual void do_add(Tensor output, Tensor input) = 0;
-  virtual void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
-                                      std::span<const int32_t> slots, const RotaryTable& table,
-                                      const KvLayer& kv) = 0;
+  virtual void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value,
+                                      std::span<const int32_t> positions, std::span<const int32_t> slots,
+                                      const RotaryTable& table, const KvLayer& kv) = 0;
   virtual void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                                   std::span<const AttentionChunk> chunks) = 0;
   virtual void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) = 0;

@@ -11,10 +11,12 @@ namespace octet::kernels {
 
 enum class DType { kFloat32, kBFloat16, kInt32 };
 
-constexpr int64_t size_of(DType type) { return type == DType::kBFloat16 ? 2 : 4; }
+constexpr int64_t size_of(DType type) {
+  return type == DType::kBFloat16 ? 2 : 4;
+}
 
-// Row-major. Up to four dimensions; all are packed, except that consecutive rows of a two-dimensional tensor may lie
-// row_stride elements apart (a column slice of a larger matrix).
+// Row-major. Up to four dimensions; all are packed, except that consecutive rows of a two-dimensional tensor
+// may lie row_stride elements apart (a column slice of a larger matrix).
 class Tensor {
  public:
   Tensor() = default;
@@ -51,7 +53,8 @@ class Tensor {
 
   // Rows [first, first + count) of the first dimension.
   Tensor rows(int64_t first, int64_t count) const {
-    OCTET_CHECK(first >= 0 && count >= 0 && first + count <= size(0), "rows ", first, "+", count, " of ", size(0));
+    OCTET_CHECK(first >= 0 && count >= 0 && first + count <= size(0), "rows ", first, "+", count, " of ",
+                size(0));
     Tensor t = *this;
     int64_t stride = rank_ == 1 ? 1 : row_stride_;
     for (int d = 1; d + 1 < rank_; ++d) stride *= size(d);

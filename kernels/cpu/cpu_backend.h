@@ -26,11 +26,12 @@ struct CpuOptions {
 inline constexpr int kMaxCpuRanks = 64;
 inline constexpr int kMaxCpuThreadsPerRank = 256;
 
-// Why make_cpu_ranks() cannot serve these options on this machine, as one line for the operator; nothing if it can.
+// Why make_cpu_ranks() cannot serve these options on this machine, as one line for the operator; nothing if
+// it can.
 std::optional<std::string> find_problem(const CpuOptions& options);
 
-// The stage's ranks 0 .. num_ranks - 1. They share a communicator, so each must be called from a thread of its own.
-// Requires find_problem(options) == nullopt.
+// The stage's ranks 0 .. num_ranks - 1. They share a communicator, so each must be called from a thread of
+// its own. Requires find_problem(options) == nullopt.
 std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options);
 
 }  // namespace octet::kernels

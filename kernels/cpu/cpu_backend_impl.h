@@ -1,0 +1,51 @@
+// One rank of the CPU backend. Private to kernels/cpu: others make ranks with cpu_backend.h.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/communicator.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/thread_group.h"
+
+namespace octet::kernels {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(int rank, const CpuKernels& kernels, std::shared_ptr<Communicator> communicator, int num_threads,
+             int num_busy_threads);
+
+  const char* name() const override { return kernels_.name; }
+  int rank() const override { return rank_; }
+  int num_ranks() const override { return communicator_->num_ranks(); }
+  std::unique_ptr<Buffer> allocate(int64_t num_bytes) override;
+  bool all_agree(bool ok) override { return communicator_->all_agree(rank_, ok); }
+
+ private:
+  void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
+                    int32_t first_token) override;
+  void do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) override;
+  void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) override;
+  void do_add(Tensor output, Tensor input) override;
+  void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
+                              std::span<const int32_t> slots, const RotaryTable& table,
+                              const KvLayer& kv) override;
+  void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
+                          std::span<const AttentionChunk> chunks) override;
+  void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) override;
+  void do_all_reduce(Tensor data) override;
+  void do_all_gather_columns(Tensor output, Tensor input) override;
+
+  void make_tiles(int64_t num_heads, int64_t num_kv_heads, int64_t heads_per_tile,
+                  std::span<const AttentionChunk> chunks);
+
+  const int rank_;
+  const CpuKernels& kernels_;
+  const std::shared_ptr<Communicator> communicator_;
+  ThreadGroup threads_;
+  std::vector<AttentionTile> tiles_;  // of the running paged_attention; kept for its capacity
+  std::vector<float> scratch_;        // [num_threads, kMaxTileQueries, padded head_dim]
+};
+
+}  // namespace octet::kernels

@@ -1,0 +1,115 @@
+// The kernels that exist once for each instruction set, as a table of functions over plain pointers. Each
+// file of kernels in this folder is compiled once for each set (see kernels/CMakeLists.txt) into namespace
+// octet::kernels::OCTET_ISA, and kernel_table.cc makes the table.
+//
+// Code compiled for a wider instruction set than the machine may have must not leak into the rest of the
+// program: the linker keeps one of several copies of an inline function, perhaps the wide one. So these files
+// call no inline function with external linkage, the standard library's included; what they share is in
+// anonymous namespaces. tests/kernels checks their objects for weak symbols.
+//
+// Each function does a part [first, last) of an op's rows, columns or tiles; parts may run on different
+// threads, and the bits do not depend on how an op is divided.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/backend.h"
+#include "kernels/tensor.h"
+
+namespace octet::kernels {
+
+struct EmbeddingArgs {
+  float* output;          // [num_tokens, hidden]
+  const int32_t* tokens;  // [num_tokens]
+  const void* table;      // [num_rows, hidden] of table_type
+  DType table_type;
+  int64_t output_stride;
+  int64_t table_stride;
+  int64_t num_table_rows;
+  int64_t hidden;
+  int32_t first_token;
+};
+
+struct LayerNormArgs {
+  float* output;       // [num_tokens, hidden]
+  const float* input;  // [num_tokens, hidden]
+  const void* weight;  // [hidden] of weight_type
+  const void* bias;    // [hidden] of bias_type
+  DType weight_type;
+  DType bias_type;
+  int64_t output_stride;
+  int64_t input_stride;
+  int64_t hidden;
+  float epsilon;
+};
+
+struct LinearArgs {
+  float* output;       // [num_rows, num_columns]
+  const float* input;  // [num_rows, depth]
+  const void* weight;  // [num_columns, depth] of weight_type
+  DType weight_type;
+  int64_t output_stride;
+  int64_t input_stride;
+  int64_t weight_stride;
+  int64_t num_rows;
+  int64_t depth;
+  Epilogue epilogue;
+};
+
+struct RotaryArgs {
+  float* query;              // [num_tokens, num_heads, head_dim]
+  const float* key;          // [num_tokens, num_kv_heads, head_dim]
+  const float* value;        // [num_tokens, num_kv_heads, head_dim]
+  const int32_t* positions;  // [num_tokens]
+  const int32_t* slots;      // [num_tokens]
+  const float* cosines;      // [max_positions, half]
+  const float* sines;        // [max_positions, half]
+  float* cached_keys;        // [num_slots, num_kv_heads, head_dim]
+  float* cached_values;      // [num_slots, num_kv_heads, head_dim]
+  int64_t num_heads;
+  int64_t num_kv_heads;
+  int64_t head_dim;
+  int64_t half;  // rotary_dim / 2
+};
+
+struct AttentionArgs {
+  float* output;        // [num_tokens, num_heads, head_dim]
+  const float* query;   // [num_tokens, num_heads, head_dim]
+  const float* keys;    // [num_blocks, block_size, num_kv_heads, head_dim]
+  const float* values;  // [num_blocks, block_size, num_kv_heads, head_dim]
+  int64_t num_heads;
+  int64_t num_kv_heads;
+  int64_t head_dim;
+  int64_t block_size;
+  float scale;  // 1 / sqrt(head_dim)
+};
+
+// Neighbouring rows of one chunk and query heads of one KV head: what shares its keys and values. At most
+// kMaxTileQueries queries (rows x heads).
+struct AttentionTile {
+  int64_t first_row;
+  int64_t num_rows;
+  int64_t start_position;  // of first_row
+  int64_t first_head;
+  int64_t num_heads;
+  const int32_t* block_table;  // of the tile's sequence
+};
+
+inline constexpr int64_t kMaxTileQueries = 16;
+
+struct CpuKernels {
+  const char* name;
+  void (*embedding)(const EmbeddingArgs& args, int64_t first_row, int64_t last_row);
+  void (*layer_norm)(const LayerNormArgs& args, int64_t first_row, int64_t last_row);
+  void (*linear)(const LinearArgs& args, int64_t first_column, int64_t last_column);
+  void (*add)(float* output, const float* input, int64_t num_elements);
+  void (*rotary_and_kv_write)(const RotaryArgs& args, int64_t first_row, int64_t last_row);
+  // scratch: [kMaxTileQueries, head_dim rounded up to a multiple of 16] fp32.
+  void (*paged_attention)(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
+                          float* scratch);
+};
+
+extern const CpuKernels kAvx2Kernels;
+extern const CpuKernels kAvx512Kernels;
+
+}  // namespace octet::kernels

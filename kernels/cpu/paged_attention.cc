@@ -1,0 +1,216 @@
+// Causal attention over the paged KV cache, for prefill chunks and decodes alike.
+//
+//   output[t, h] = softmax_j(query[t, h] . keys[j, g] / sqrt(head_dim)) . values[j, g],  j <= position of t,
+//   g = h / (num_heads / num_kv_heads)
+//
+// Shapes     output, query [num_tokens, num_heads, head_dim] fp32; keys, values [num_blocks, block_size,
+// num_kv_heads,
+//            head_dim] fp32, found through the sequence's block table.
+// Mapping    a thread takes a contiguous part of the tiles (AttentionTile): queries that share keys and
+// values, at
+//            most sixteen. For each tile it walks over the keys in blocks of 32 positions counted from
+//            position 0, with an online softmax; a block of keys and values of head_dim 192 (48 KB) stays in
+//            L1 and L2.
+// Precision  fp32. A score is dot_block()'s sum; the sums of a block are in simd.h's order, values are added
+// in order
+//            of their position. So a row's bits depend on its position, its query and the keys and values up
+//            to it, not on the tile, the chunk or the size of the cache's blocks.
+// Cost       8 * (position + 1) * head_dim bytes of cache for each tile and row of KV heads; decode is memory
+// bound. Checked by tests/kernels/paged_attention_test.cc.
+#include "kernels/cpu/dot_block.h"
+#include "kernels/cpu/op_kernels.h"
+#include "kernels/cpu/simd.h"
+
+namespace octet::kernels::OCTET_ISA {
+namespace {
+
+constexpr int64_t kKeyBlock = 32;  // positions
+constexpr int kKeyColumns = 4;     // keys in one dot_block()
+constexpr int kChunksAtOnce = 4;   // of kLanes dimensions of the values
+
+// The online softmax of one query over the blocks so far.
+struct QueryState {
+  const float* query;  // [head_dim]
+  float* sums;         // [head_dim rounded up to kLanes], of exp(score - maximum) * value
+  float maximum;
+  float denominator;  // sum of exp(score - maximum)
+  int64_t num_keys;   // this query sees positions [0, num_keys)
+};
+
+// Keys and values of one KV head at the positions of one block.
+struct KeyBlock {
+  const float* keys[kKeyBlock];    // each [head_dim]
+  const float* values[kKeyBlock];  // each [head_dim]
+};
+
+int64_t minimum(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+void find_keys(const AttentionArgs& args, const AttentionTile& tile, int64_t first_position, int64_t count,
+               KeyBlock& block) {
+  const int64_t kv_head = tile.first_head / (args.num_heads / args.num_kv_heads);
+  for (int64_t j = 0; j < count; ++j) {
+    const int64_t position = first_position + j;
+    const int64_t slot =
+        tile.block_table[position / args.block_size] * args.block_size + position % args.block_size;
+    const int64_t offset = (slot * args.num_kv_heads + kv_head) * args.head_dim;
+    block.keys[j] = args.keys + offset;
+    block.values[j] = args.values + offset;
+  }
+}
+
+// scores[q][j] = query q . key j, for kQueries queries and count keys.
+template <int kQueries>
+void score(const QueryState* states, const KeyBlock& block, int64_t count, int64_t head_dim,
+           float (*scores)[kKeyBlock]) {
+  const float* queries[kQueries];
+  for (int q = 0; q < kQueries; ++q) queries[q] = states[q].query;
+  int64_t j = 0;
+  for (; j + kKeyColumns <= count; j += kKeyColumns) {
+    dot_block<kQueries, kKeyColumns>(queries, block.keys + j, head_dim, &scores[0][j], kKeyBlock);
+  }
+  for (; j < count; ++j) dot_block<kQueries, 1>(queries, block.keys + j, head_dim, &scores[0][j], kKeyBlock);
+}
+
+void score_all(const QueryState* states, int64_t num_queries, const KeyBlock& block, int64_t count,
+               int64_t head_dim, float (*scores)[kKeyBlock]) {
+  int64_t q = 0;
+  for (; q + kMaxBlockRows <= num_queries; q += kMaxBlockRows) {
+    score<kMaxBlockRows>(states + q, block, count, head_dim, scores + q);
+  }
+  for (; q < num_queries; ++q) score<1>(states + q, block, count, head_dim, scores + q);
+}
+
+// Turns a query's scores of this block into weights relative to the new maximum (0 from count on), and scales
+// what it has so far.
+void update_softmax(QueryState& state, float* scores, int64_t count, float scale, int64_t num_chunks) {
+  for (int64_t j = count; j < kKeyBlock; ++j) scores[j] = -__builtin_inff();
+  const F32x16 scales = broadcast(scale);
+  F32x16 largest = broadcast(-__builtin_inff());
+  for (int64_t j = 0; j < kKeyBlock; j += kLanes) {
+    const F32x16 scaled = load(scores + j) * scales;
+    store(scores + j, scaled);
+    largest = maximum(largest, scaled);
+  }
+  const float block_maximum = reduce_maximum(largest);
+  const float new_maximum = block_maximum > state.maximum ? block_maximum : state.maximum;
+  const F32x16 maxima = broadcast(new_maximum);
+  F32x16 sum = zeros();
+  for (int64_t j = 0; j < kKeyBlock; j += kLanes) {
+    const F32x16 weights = exponential_of_nonpositive(load(scores + j) - maxima);
+    store(scores + j, weights);
+    sum = sum + weights;
+  }
+  const F32x16 correction = exponential_of_nonpositive(broadcast(state.maximum) - maxima);
+  for (int64_t c = 0; c < num_chunks; ++c) {
+    store(state.sums + c * kLanes, load(state.sums + c * kLanes) * correction);
+  }
+  float corrections[kLanes];
+  store(corrections, correction);
+  state.denominator = state.denominator * corrections[0] + reduce_add(sum);
+  state.maximum = new_maximum;
+}
+
+// sums[q] += sum_j weights[q][j] * values[j] in order of j, for kChunks chunks of dimensions from `first` on.
+template <int kQueries, int kChunks>
+void add_chunks(QueryState* states, const float (*weights)[kKeyBlock], const KeyBlock& block, int64_t count,
+                int64_t first, int64_t last_lanes) {
+  F32x16 sums[kQueries][kChunks];
+#pragma GCC unroll 8
+  for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kChunks; ++c) sums[q][c] = load(states[q].sums + first + c * kLanes);
+  }
+  for (int64_t j = 0; j < count; ++j) {
+    const float* const value = block.values[j] + first;
+#pragma GCC unroll 8
+    for (int c = 0; c < kChunks; ++c) {
+      const F32x16 v = last_lanes == 0 ? load(value + c * kLanes) : load_first(value, last_lanes);
+#pragma GCC unroll 8
+      for (int q = 0; q < kQueries; ++q) sums[q][c] = multiply_add(broadcast(weights[q][j]), v, sums[q][c]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int q = 0; q < kQueries; ++q) {
+#pragma GCC unroll 8
+    for (int c = 0; c < kChunks; ++c) store(states[q].sums + first + c * kLanes, sums[q][c]);
+  }
+}
+
+template <int kQueries>
+void add_values(QueryState* states, const float (*weights)[kKeyBlock], const KeyBlock& block, int64_t count,
+                int64_t head_dim) {
+  int64_t d = 0;
+  for (; d + kChunksAtOnce * kLanes <= head_dim; d += kChunksAtOnce * kLanes) {
+    add_chunks<kQueries, kChunksAtOnce>(states, weights, block, count, d, 0);
+  }
+  for (; d + kLanes <= head_dim; d += kLanes) add_chunks<kQueries, 1>(states, weights, block, count, d, 0);
+  if (d < head_dim) add_chunks<kQueries, 1>(states, weights, block, count, d, head_dim - d);
+}
+
+void attend_to_block(QueryState* states, int64_t num_queries, const KeyBlock& block, int64_t first_position,
+                     const AttentionArgs& args, int64_t num_chunks) {
+  float scores[kMaxTileQueries][kKeyBlock];
+  // Queries are in order of their row, so the last one sees the most keys. A score past a query's own keys is
+  // computed (its key is there: a later row of the chunk wrote it) and not used.
+  const int64_t most = minimum(states[num_queries - 1].num_keys - first_position, kKeyBlock);
+  score_all(states, num_queries, block, most, args.head_dim, scores);
+  int64_t counts[kMaxTileQueries];
+  for (int64_t q = 0; q < num_queries; ++q) {
+    counts[q] = minimum(states[q].num_keys - first_position, kKeyBlock);
+    if (counts[q] > 0) update_softmax(states[q], scores[q], counts[q], args.scale, num_chunks);
+  }
+  for (int64_t q = 0; q < num_queries;) {
+    if (counts[q] <= 0) {
+      ++q;
+    } else if (q + 1 < num_queries && counts[q + 1] == counts[q]) {
+      add_values<2>(states + q, scores + q, block, counts[q], args.head_dim);
+      q += 2;
+    } else {
+      add_values<1>(states + q, scores + q, block, counts[q], args.head_dim);
+      ++q;
+    }
+  }
+}
+
+void write_output(const AttentionArgs& args, const QueryState& state, float* output) {
+  const F32x16 denominator = broadcast(state.denominator);
+  int64_t d = 0;
+  for (; d + kLanes <= args.head_dim; d += kLanes) store(output + d, load(state.sums + d) / denominator);
+  if (d < args.head_dim) store_first(output + d, load(state.sums + d) / denominator, args.head_dim - d);
+}
+
+void attend(const AttentionArgs& args, const AttentionTile& tile, float* scratch) {
+  const int64_t num_queries = tile.num_rows * tile.num_heads;
+  const int64_t num_chunks = (args.head_dim + kLanes - 1) / kLanes;
+  QueryState states[kMaxTileQueries];
+  for (int64_t q = 0; q < num_queries; ++q) {
+    const int64_t row = tile.first_row + q / tile.num_heads;
+    const int64_t head = tile.first_head + q % tile.num_heads;
+    states[q] = {.query = args.query + (row * args.num_heads + head) * args.head_dim,
+                 .sums = scratch + q * num_chunks * kLanes,
+                 .maximum = -__builtin_inff(),
+                 .denominator = 0.0f,
+                 .num_keys = tile.start_position + q / tile.num_heads + 1};
+    for (int64_t c = 0; c < num_chunks; ++c) store(states[q].sums + c * kLanes, zeros());
+  }
+  const int64_t num_keys = tile.start_position + tile.num_rows;
+  KeyBlock block;
+  for (int64_t position = 0; position < num_keys; position += kKeyBlock) {
+    find_keys(args, tile, position, minimum(num_keys - position, kKeyBlock), block);
+    attend_to_block(states, num_queries, block, position, args, num_chunks);
+  }
+  for (int64_t q = 0; q < num_queries; ++q) {
+    write_output(args, states[q], args.output + (states[q].query - args.query));
+  }
+}
+
+}  // namespace
+
+void paged_attention(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
+                     float* scratch) {
+  for (int64_t i = 0; i < num_tiles; ++i) attend(args, tiles[i], scratch);
+}
+
+}  // namespace octet::kernels::OCTET_ISA
