@@ -1,1 +1,331 @@
-// Placeholder while this part is being written.
+#include "worker/lead/scheduler.h"
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "base/check.h"
+#include "worker/lead/admission_checks.h"
+#include "worker/lead/block_allocator.h"
+#include "worker/lead/plan_in_flight.h"
+#include "worker/lead/sequence.h"
+
+namespace octet::worker {
+namespace {
+
+struct BySeniority {
+  bool operator()(const Sequence* a, const Sequence* b) const { return a->seniority() < b->seniority(); }
+};
+using SenioritySet = std::set<Sequence*, BySeniority>;
+
+// The largest part of `total` when it is divided evenly.
+uint32_t even_share(uint32_t total, uint32_t num_parts) {
+  return (total + num_parts - 1) / num_parts;
+}
+
+SchedulerConfig checked(const SchedulerConfig& c) {
+  OCTET_CHECK(c.num_blocks > 0 && c.block_size > 0, c.num_blocks, " blocks of ", c.block_size);
+  OCTET_CHECK(c.max_batch_tokens > 0 && c.max_micro_batches > 0, c.max_batch_tokens, " x ",
+              c.max_micro_batches);
+  OCTET_CHECK(c.max_running_sequences > 0 && c.max_waiting_sequences > 0, c.max_running_sequences,
+              " running, ", c.max_waiting_sequences, " waiting");
+  OCTET_CHECK(c.max_model_len > 0 && c.vocab_size > 0, c.max_model_len, " tokens of ", c.vocab_size);
+  return c;
+}
+
+}  // namespace
+
+struct Scheduler::State {
+  explicit State(const SchedulerConfig& c) : config(checked(c)), allocator(c.num_blocks) {}
+
+  // The parts of schedule(), each of which adds to the plan.
+  bool claim_next_blocks(Time now);
+  void plan_decodes(Time now, BatchPlan& plan, uint32_t& num_rows_left);
+  void plan_prefills(Time now, BatchPlan& plan, uint32_t& num_rows_left);
+  void admit_waiting(Time now, BatchPlan& plan, uint32_t& num_rows_left);
+
+  bool can_be_planned(const Sequence& sequence, Time now) const;
+  void plan_prefill_chunk(Sequence& sequence, BatchPlan& plan, uint32_t& num_rows_left);
+  bool preempt_junior_of(const Sequence& claimant);
+  void make_wait(Sequence& sequence);
+  uint32_t max_running() const;
+  uint32_t num_blocks_promised() const;
+  SequenceUpdate commit_chunk(const PlanInFlight::Chunk& chunk, const SequenceSample* sample,
+                              Sequence& sequence);
+  void end(Sequence& sequence);
+
+  const SchedulerConfig config;
+  BlockAllocator allocator;                            // outlives the sequences, which hold its blocks
+  std::unordered_map<SequenceId, Sequence> sequences;  // the owner; all other containers point into it
+  SenioritySet running;
+  SenioritySet waiting;
+  std::set<std::pair<Time, SequenceId>> deadlines;  // of the sequences that have one
+  std::deque<PlanInFlight> in_flight;               // oldest first
+  std::vector<SequenceId> released;                 // known to the stages until the next plan says so
+  uint64_t last_step = 0;
+  uint64_t num_arrivals = 0;
+  uint64_t num_preemptions = 0;
+  uint64_t outstanding_prompt_tokens = 0;
+};
+
+Scheduler::Scheduler(const SchedulerConfig& config) : state_(std::make_unique<State>(config)) {}
+Scheduler::~Scheduler() = default;
+
+std::optional<Refusal> Scheduler::submit(NewSequence sequence) {
+  State& s = *state_;
+  OCTET_CHECK(!s.sequences.contains(sequence.id), "sequence ", sequence.id, " exists");
+  if (auto refusal = refuse_invalid(sequence, s.config)) return refusal;
+  if (s.waiting.size() >= s.config.max_waiting_sequences) {
+    std::ostringstream message;
+    message << s.waiting.size() << " sequences are waiting, and the limit is "
+            << s.config.max_waiting_sequences;
+    return Refusal{.kind = Refusal::Kind::kOverloaded, .message = message.str()};
+  }
+  const SequenceId id = sequence.id;
+  const auto [entry, is_new] =
+      s.sequences.try_emplace(id, std::move(sequence), s.num_arrivals++, s.config.block_size);
+  Sequence& taken = entry->second;
+  s.waiting.insert(&taken);
+  if (taken.deadline() != kNoDeadline) s.deadlines.emplace(taken.deadline(), id);
+  s.outstanding_prompt_tokens += taken.num_pending_prompt_tokens();
+  return std::nullopt;
+}
+
+void Scheduler::cancel(SequenceId id) {
+  const auto entry = state_->sequences.find(id);
+  if (entry != state_->sequences.end()) state_->end(entry->second);
+}
+
+std::optional<BatchPlan> Scheduler::schedule(Time now) {
+  State& s = *state_;
+  if (s.in_flight.size() >= s.config.max_micro_batches) return std::nullopt;
+  BatchPlan plan;
+  plan.step = s.last_step + 1;
+  uint32_t num_rows_left = s.config.max_batch_tokens;
+  const bool preempted = s.claim_next_blocks(now);
+  s.plan_decodes(now, plan, num_rows_left);
+  s.plan_prefills(now, plan, num_rows_left);
+  if (!preempted) s.admit_waiting(now, plan, num_rows_left);
+  if (plan.chunks.empty()) return std::nullopt;
+  plan.released = std::exchange(s.released, {});
+  s.last_step = plan.step;
+  s.in_flight.emplace_back(plan);
+  return plan;
+}
+
+// Returns whether a sequence was preempted.
+bool Scheduler::State::claim_next_blocks(Time now) {
+  bool preempted = false;
+  // Preemption erases only sequences behind the current one.
+  for (Sequence* sequence : running) {
+    if (sequence->is_in_flight() || sequence->is_overdue(now)) continue;
+    if (sequence->num_pending_with_slots() > 0) continue;
+    std::optional<Block> block = allocator.allocate();
+    if (!block.has_value() && preempt_junior_of(*sequence)) {
+      preempted = true;
+      block = allocator.allocate();
+    }
+    if (block.has_value()) sequence->add_block(std::move(*block));
+  }
+  return preempted;
+}
+
+// Returns whether there was one to preempt. Each running sequence holds a block, so one then is free.
+bool Scheduler::State::preempt_junior_of(const Sequence& claimant) {
+  for (auto victim = running.rbegin(); victim != running.rend() && *victim != &claimant; ++victim) {
+    if ((*victim)->is_in_flight()) continue;
+    ++num_preemptions;
+    released.push_back((*victim)->id());
+    make_wait(**victim);
+    return true;
+  }
+  return false;
+}
+
+void Scheduler::State::make_wait(Sequence& sequence) {
+  outstanding_prompt_tokens -= sequence.num_pending_prompt_tokens();
+  sequence.withdraw();
+  outstanding_prompt_tokens += sequence.num_pending_prompt_tokens();
+  running.erase(&sequence);
+  waiting.insert(&sequence);
+}
+
+bool Scheduler::State::can_be_planned(const Sequence& sequence, Time now) const {
+  return !sequence.is_in_flight() && !sequence.is_overdue(now) && sequence.num_pending_with_slots() > 0;
+}
+
+void Scheduler::State::plan_decodes(Time now, BatchPlan& plan, uint32_t& num_rows_left) {
+  uint32_t num_decoding = 0;
+  std::vector<Sequence*> ready;
+  for (Sequence* sequence : running) {
+    if (!sequence->is_decoding()) continue;
+    ++num_decoding;
+    if (can_be_planned(*sequence, now)) ready.push_back(sequence);
+  }
+  std::stable_sort(ready.begin(), ready.end(), [](const Sequence* a, const Sequence* b) {
+    return a->last_planned_step() < b->last_planned_step();
+  });
+  const uint32_t share = std::min(even_share(num_decoding, config.max_micro_batches), num_rows_left);
+  if (ready.size() > share) ready.resize(share);
+  for (Sequence* sequence : ready) plan.chunks.push_back(sequence->plan_chunk(1, plan.step));
+  num_rows_left -= static_cast<uint32_t>(ready.size());
+}
+
+void Scheduler::State::plan_prefills(Time now, BatchPlan& plan, uint32_t& num_rows_left) {
+  for (Sequence* sequence : running) {
+    if (num_rows_left == 0) return;
+    if (sequence->is_prefilling() && can_be_planned(*sequence, now)) {
+      plan_prefill_chunk(*sequence, plan, num_rows_left);
+    }
+  }
+}
+
+// As large a chunk as the rows and the free blocks allow.
+void Scheduler::State::plan_prefill_chunk(Sequence& sequence, BatchPlan& plan, uint32_t& num_rows_left) {
+  const uint32_t wanted = std::min(num_rows_left, sequence.num_pending());
+  while (sequence.num_pending_with_slots() < wanted) {
+    std::optional<Block> block = allocator.allocate();
+    if (!block.has_value()) break;
+    sequence.add_block(std::move(*block));
+  }
+  const uint32_t num_tokens = std::min(wanted, sequence.num_pending_with_slots());
+  plan.chunks.push_back(sequence.plan_chunk(num_tokens, plan.step));
+  num_rows_left -= num_tokens;
+}
+
+void Scheduler::State::admit_waiting(Time now, BatchPlan& plan, uint32_t& num_rows_left) {
+  const uint32_t watermark = config.num_blocks / 100;
+  auto next = waiting.begin();
+  while (next != waiting.end() && num_rows_left > 0 && running.size() < max_running()) {
+    Sequence& sequence = **next;
+    if (sequence.is_overdue(now)) {
+      ++next;
+      continue;
+    }
+    const uint64_t reserve = running.empty() ? 0 : uint64_t{num_blocks_promised()} + watermark;
+    if (sequence.num_missing_blocks() + reserve > allocator.num_free()) return;
+    next = waiting.erase(next);
+    running.insert(&sequence);
+    plan.admitted.push_back(sequence.admit());
+    plan_prefill_chunk(sequence, plan, num_rows_left);
+  }
+}
+
+// Decodes are at most a share of the running sequences, so they then fit the budget.
+uint32_t Scheduler::State::max_running() const {
+  const uint64_t max_rows = uint64_t{config.max_batch_tokens} * config.max_micro_batches;
+  return static_cast<uint32_t>(std::min<uint64_t>(config.max_running_sequences, max_rows));
+}
+
+// Blocks that running prefills were admitted for and have not taken yet.
+uint32_t Scheduler::State::num_blocks_promised() const {
+  uint32_t num_blocks = 0;
+  for (const Sequence* sequence : running) {
+    if (sequence->is_prefilling()) num_blocks += sequence->num_missing_blocks();
+  }
+  return num_blocks;
+}
+
+CommitOutcome Scheduler::commit(const StepResult& result) {
+  State& s = *state_;
+  CommitOutcome outcome;
+  if (s.in_flight.empty()) {
+    outcome.error = "a result of step " + std::to_string(result.step) + ", and none is in flight";
+  } else {
+    outcome.error = contradiction(s.in_flight.front(), result, s.config.vocab_size);
+  }
+  if (outcome.error.has_value()) return outcome;
+  const PlanInFlight plan = std::move(s.in_flight.front());
+  s.in_flight.pop_front();
+
+  auto next_sample = result.samples.begin();
+  for (const PlanInFlight::Chunk& chunk : plan.chunks) {
+    const SequenceSample* sample = chunk.has_sample() ? &*next_sample++ : nullptr;
+    const auto entry = s.sequences.find(chunk.id);
+    // Ended since.
+    if (entry == s.sequences.end() || !entry->second.is_in_flight_at(plan.step)) continue;
+    SequenceUpdate update = s.commit_chunk(chunk, sample, entry->second);
+    if (sample != nullptr) outcome.updates.push_back(std::move(update));
+  }
+  return outcome;
+}
+
+SequenceUpdate Scheduler::State::commit_chunk(const PlanInFlight::Chunk& chunk, const SequenceSample* sample,
+                                              Sequence& sequence) {
+  SequenceUpdate update;
+  update.id = chunk.id;
+  if (sample != nullptr && sample->not_finite) {
+    update.failure = Refusal{.kind = Refusal::Kind::kInternal,
+                             .message = "the model's logits hold NaN or infinity after " +
+                                        std::to_string(sequence.num_tokens()) + " tokens"};
+    end(sequence);
+    return update;
+  }
+  outstanding_prompt_tokens -= sequence.num_pending_prompt_tokens();
+  sequence.commit_chunk(chunk.num_tokens, chunk.num_prompt_logprobs);
+  outstanding_prompt_tokens += sequence.num_pending_prompt_tokens();
+  if (sample == nullptr) return update;
+  update.prompt_logprobs = sample->prompt_logprobs;
+  if (chunk.samples) {
+    update.tokens.push_back(*sample->token);
+    update.finish = sequence.append(sample->token->token, config.max_model_len);
+    if (update.finish.has_value()) end(sequence);
+  }
+  return update;
+}
+
+void Scheduler::State::end(Sequence& sequence) {
+  if (sequence.is_running()) {
+    running.erase(&sequence);
+    released.push_back(sequence.id());
+  } else {
+    waiting.erase(&sequence);
+  }
+  if (sequence.deadline() != kNoDeadline) deadlines.erase({sequence.deadline(), sequence.id()});
+  outstanding_prompt_tokens -= sequence.num_pending_prompt_tokens();
+  sequences.erase(sequence.id());
+}
+
+std::vector<SequenceUpdate> Scheduler::expire(Time now) {
+  State& s = *state_;
+  std::vector<SequenceUpdate> updates;
+  while (!s.deadlines.empty() && s.deadlines.begin()->first <= now) {
+    const SequenceId id = s.deadlines.begin()->second;
+    s.end(s.sequences.at(id));
+    SequenceUpdate& update = updates.emplace_back();
+    update.id = id;
+    update.finish = FinishReason::kDeadline;
+  }
+  return updates;
+}
+
+Time Scheduler::next_deadline() const {
+  return state_->deadlines.empty() ? kNoDeadline : state_->deadlines.begin()->first;
+}
+
+void Scheduler::reset() {
+  State& s = *state_;
+  s.in_flight.clear();
+  while (!s.running.empty()) s.make_wait(**s.running.begin());
+  s.released.clear();
+  s.last_step = 0;
+  for (auto& [id, sequence] : s.sequences) sequence.forget_steps();
+  OCTET_CHECK(s.allocator.num_free() == s.config.num_blocks, s.allocator.num_free(), " of ",
+              s.config.num_blocks);
+}
+
+SchedulerStats Scheduler::stats() const {
+  const State& s = *state_;
+  return {.running = static_cast<uint32_t>(s.running.size()),
+          .waiting = static_cast<uint32_t>(s.waiting.size()),
+          .free_blocks = s.allocator.num_free(),
+          .total_blocks = s.config.num_blocks,
+          .outstanding_prompt_tokens = s.outstanding_prompt_tokens,
+          .preemptions = s.num_preemptions,
+          .micro_batches_in_flight = static_cast<uint32_t>(s.in_flight.size())};
+}
+
+}  // namespace octet::worker

@@ -6,23 +6,24 @@
 //
 // The rules, in the order in which schedule() applies them. Seniority is (priority, arrival); a sequence
 // keeps its arrival through preemptions.
-//  1. Claims. In order of seniority every running sequence that is not in flight gets the block that its next
-//  token
-//     needs. When none is free, the most junior sequence that is not in flight and is junior to the claimant
-//     is preempted: its blocks are freed and it waits to be prefilled again. A claimant without such a junior
-//     sits out.
-//  2. Decodes, those planned longest ago first. One micro-batch takes at most ceil(decoding sequences /
-//     max_micro_batches), so that they spread evenly over the micro-batches in flight and no stage idles.
-//  3. Prefills of running sequences, by seniority, each in a chunk of what is left of max_batch_tokens and of
-//  the free
-//     blocks. They are not spread: a micro-batch costs at least one read of the weights, so chunks are as
-//     large as they can be, and the next micro-batch takes the next prefill.
-//  4. Admission of waiting sequences, by seniority and never out of order, while the free blocks that no
-//  running
-//     prefill still needs cover all tokens of the newcomer plus one, and a hundredth of the cache besides.
-//     Not in a plan that preempted.
-// The most senior running sequence can take the blocks of every other one, so it always gets to its end, and
-// so does everyone after it.
+//
+// 1. Claims. By seniority, every running sequence that is not in flight gets the block that its next token
+//    needs. When none is free, the most junior sequence that is not in flight and is junior to the claimant
+//    is preempted: its blocks are freed and it waits to be prefilled again. A claimant without such a junior
+//    sits this micro-batch out.
+// 2. Decodes, those planned longest ago first. A micro-batch takes at most ceil(decoding sequences /
+//    max_micro_batches), so that they spread evenly over the micro-batches in flight and no stage idles.
+// 3. Prefills of running sequences, by seniority, each in a chunk of what is left of max_batch_tokens and of
+// the
+//    free blocks. These are not spread: a micro-batch costs at least one read of the weights, so a chunk is
+//    as large as it can be and the next micro-batch takes the next prefill.
+// 4. Admission of waiting sequences, by seniority and none overtaking, while the free blocks that no running
+//    prefill still needs cover all tokens of the newcomer plus one, and a hundredth of the cache besides.
+//    With nothing running there is no such margin. None in a micro-batch that preempted.
+//
+// The most senior running sequence can take the blocks of all the others, so it always gets to its end, and
+// then so does the next. For decodes never to exceed the budget, at most max_batch_tokens * max_micro_batches
+// sequences run.
 #pragma once
 
 #include <memory>

@@ -56,11 +56,10 @@ class SequenceSampler {
 
  private:
   TokenId choose(std::span<const float> logits, SamplerWorkspace& workspace) const;
-  bool adjusts() const;
+  bool penalizes() const;
   void adjust(std::span<float> logits) const;
   void ban_bad_words(std::span<float> logits) const;
   void penalize(std::span<float> logits) const;
-  void append(TokenId token);
 
   SamplingParams params_;
   std::vector<TokenId> tokens_;  // prompt and output

@@ -1,0 +1,94 @@
+// One sequence in the scheduler: its tokens, how many of them the stages have computed, the blocks they lie
+// in and when it ends. Says what could be computed next; which sequence computes when is the scheduler's
+// decision.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "worker/batch/batch_plan.h"
+#include "worker/lead/block_allocator.h"
+#include "worker/lead/scheduler_types.h"
+
+namespace octet::worker {
+
+// Who comes first: the smaller is the more senior.
+struct Seniority {
+  int32_t priority = 0;
+  uint64_t arrival = 0;
+
+  auto operator<=>(const Seniority&) const = default;
+};
+
+// A sequence waits, without blocks and unknown to the stages; admitted, it prefills all its tokens, in
+// chunks, and then decodes one token at a time, until it ends or is preempted, which is to wait again.
+class Sequence {
+ public:
+  Sequence(NewSequence sequence, uint64_t arrival, uint32_t block_size);
+
+  SequenceId id() const { return id_; }
+  Seniority seniority() const { return seniority_; }
+  Time deadline() const { return deadline_; }
+  bool is_overdue(Time now) const { return deadline_ <= now; }
+
+  uint32_t num_tokens() const { return static_cast<uint32_t>(tokens_.size()); }
+  uint32_t num_pending() const { return num_tokens() - num_computed_; }
+  uint32_t num_pending_prompt_tokens() const;
+  TokenId token(uint32_t position) const { return tokens_[position]; }
+
+  bool is_running() const { return phase_ != Phase::kWaiting; }
+  bool is_prefilling() const { return phase_ == Phase::kPrefill; }
+  bool is_decoding() const { return phase_ == Phase::kDecode; }
+  bool is_in_flight() const { return in_flight_step_.has_value(); }
+  bool is_in_flight_at(uint64_t step) const { return in_flight_step_ == step; }
+  // The last step of this epoch with a chunk of it, 0 when there is none.
+  uint64_t last_planned_step() const { return last_planned_step_; }
+
+  // Blocks held, and still needed for all tokens and one more.
+  uint32_t num_blocks() const { return static_cast<uint32_t>(blocks_.size()); }
+  uint32_t num_missing_blocks() const;
+  // Pending tokens that the blocks held have slots for.
+  uint32_t num_pending_with_slots() const;
+  void add_block(Block block) { blocks_.push_back(std::move(block)); }
+
+  // Enters the running ones: what the stages have to know of it.
+  AdmittedSequence admit();
+  // Its next num_tokens pending tokens go into the plan of `step`. num_tokens is in [1,
+  // num_pending_with_slots()].
+  SequenceChunk plan_chunk(uint32_t num_tokens, uint64_t step);
+  // The chunk that was planned last is computed.
+  void commit_chunk(uint32_t num_tokens, uint32_t num_prompt_logprobs);
+  // Appends a token that was sampled; the reason when it is the last one.
+  std::optional<FinishReason> append(TokenId token, uint32_t max_model_len);
+  // Back to waiting: frees the blocks. Void if it was in flight.
+  void withdraw();
+  // A new epoch counts its steps anew.
+  void forget_steps() { last_planned_step_ = 0; }
+
+ private:
+  enum class Phase { kWaiting, kPrefill, kDecode };
+
+  uint32_t num_blocks_for(uint32_t num_tokens) const;
+
+  SequenceId id_;
+  Seniority seniority_;
+  Time deadline_;
+  uint32_t block_size_;
+  SamplingParams sampling_;
+  std::vector<TokenId> stop_token_ids_;  // rising
+  uint32_t max_tokens_;
+  uint32_t num_prompt_tokens_;
+  std::vector<TokenId> tokens_;  // prompt and output
+
+  Phase phase_ = Phase::kWaiting;
+  std::vector<Block> blocks_;         // the block table
+  uint32_t num_planned_blocks_ = 0;   // of the table, those that the stages were told
+  uint32_t num_computed_ = 0;         // tokens whose keys and values are in the cache
+  uint32_t num_prompt_logprobs_ = 0;  // reported, of the tokens at positions [1, num_prompt_logprobs_]
+  std::optional<uint64_t> in_flight_step_;
+  uint64_t last_planned_step_ = 0;
+};
+
+}  // namespace octet::worker
