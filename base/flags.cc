@@ -1,6 +1,7 @@
 #include "base/flags.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "base/status.h"
 
 namespace octet {
 namespace {
@@ -22,7 +24,7 @@ constexpr size_t kHelpColumns = 100;
 using Assign = std::function<absl::Status(const std::string& text)>;
 
 template <typename Number>
-absl::StatusOr<Number> parse_number(std::string_view text, Number min, Number max) {
+absl::StatusOr<Number> parse_number(const std::string& text, Number min, Number max) {
   Number value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc::result_out_of_range || (error == std::errc() && !(value >= min && value <= max))) {
@@ -48,10 +50,10 @@ std::string environment_name(const std::string& flag) {
 }
 
 // Words of the text in lines of at most `columns` characters, each after the indent.
-std::string wrap(std::string_view text, size_t indent, size_t columns) {
+std::string wrap(const std::string& text, size_t indent, size_t columns) {
   std::string out;
   size_t column = columns;  // the first word opens a line
-  for (const std::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ' ', absl::SkipEmpty()))) {
     if (column + 1 + word.size() > columns) {
       if (!out.empty()) out += '\n';
       out.append(indent, ' ');
@@ -198,8 +200,9 @@ void Flags::add_list(const std::string& name, std::vector<int>* value, int min, 
   impl_->add(name, "N,N,..", absl::StrCat(help, " Each in the range ", min, " to ", max, "."),
              [=](const std::string& text) {
                std::vector<int> numbers;
-               for (const std::string_view part : absl::StrSplit(text, ',')) {
-                 const absl::StatusOr<int> number = parse_number(absl::StripAsciiWhitespace(part), min, max);
+               for (const absl::string_view part : absl::StrSplit(text, ',')) {
+                 const absl::StatusOr<int> number =
+                     parse_number(std::string(absl::StripAsciiWhitespace(part)), min, max);
                  if (!number.ok()) return number.status();
                  numbers.push_back(*number);
                }
@@ -269,7 +272,7 @@ absl::StatusOr<Duration> parse_duration(std::string_view text) {
   if (error != std::errc() || end != number.data() + number.size() || !(value >= 0) ||
       ticks > static_cast<double>(std::numeric_limits<Duration::rep>::max() / 2)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'", text, "' is not a time such as 10s, 250ms, 2m or 1h"));
+        absl::StrCat("'", absl_view(text), "' is not a time such as 10s, 250ms, 2m or 1h"));
   }
   return Duration(static_cast<Duration::rep>(ticks));
 }

@@ -26,7 +26,6 @@ constexpr int kMinPingIntervalMs = 5'000;  // below every client's keepalive tim
 constexpr int kInitialReconnectBackoffMs = 100;
 constexpr int kConnectTimeoutMs = 2'000;  // gRPC calls it the minimum reconnect back-off
 constexpr int kMaxReconnectBackoffMs = 1'000;
-constexpr std::string_view kTypePrefix = "type.googleapis.com";
 
 // gRPC's own log: what it calls an error is often an expected disconnect, and each of our callers reports its
 // own.

@@ -161,7 +161,7 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::listen(
   auto impl = std::make_unique<Impl>();
   impl->content = {std::move(registry), std::move(ready)};
   beast::error_code error;
-  const auto fail = [&](std::string_view what) {
+  const auto fail = [&](const std::string& what) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", host, ":", port, " for metrics: ", what));
   };
   const auto endpoints = Tcp::resolver(impl->loop).resolve(host, std::to_string(port), error);

@@ -8,13 +8,13 @@
 namespace octet {
 namespace {
 
-constexpr std::string_view kFieldPayload = "octet/field";
-constexpr std::string_view kRetryPayload = "octet/retry_after_ms";
+constexpr absl::string_view kFieldPayload = "octet/field";
+constexpr absl::string_view kRetryPayload = "octet/retry_after_ms";
 
 }  // namespace
 
 absl::Status with_field(absl::Status status, std::string_view field) {
-  status.SetPayload(kFieldPayload, absl::Cord(field));
+  status.SetPayload(kFieldPayload, absl::Cord(absl_view(field)));
   return status;
 }
 
@@ -25,15 +25,16 @@ absl::Status with_retry_after(absl::Status status, Duration retry_after) {
 }
 
 absl::Status invalid_field(std::string_view field, std::string_view message) {
-  return with_field(absl::InvalidArgumentError(absl::StrCat(field, ": ", message)), field);
+  return with_field(absl::InvalidArgumentError(absl::StrCat(absl_view(field), ": ", absl_view(message))),
+                    field);
 }
 
 absl::Status overloaded(std::string_view message, Duration retry_after) {
-  return with_retry_after(absl::ResourceExhaustedError(message), retry_after);
+  return with_retry_after(absl::ResourceExhaustedError(absl_view(message)), retry_after);
 }
 
 absl::Status unavailable(std::string_view message, Duration retry_after) {
-  return with_retry_after(absl::UnavailableError(message), retry_after);
+  return with_retry_after(absl::UnavailableError(absl_view(message)), retry_after);
 }
 
 std::optional<std::string> field_of(const absl::Status& status) {

@@ -8,9 +8,15 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "base/clock.h"
 
 namespace octet {
+
+// Debian's Abseil is built with a string_view of its own, which takes no std::string_view.
+inline absl::string_view absl_view(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 // INVALID_ARGUMENT "field: message"; the message holds the limit and the given value.
 absl::Status invalid_field(std::string_view field, std::string_view message);
