@@ -1,0 +1,96 @@
+// A streaming call to a lead whose events come on the router's event loop, one message at a time: the next is
+// read when the loop has handled the last, so a busy loop holds the lead back instead of filling memory.
+#pragma once
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/client_callback.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <functional>
+#include <future>
+#include <memory>
+#include <utility>
+
+namespace octet::router {
+
+// Reactor: grpc::ClientReadReactor<Incoming> or a grpc::ClientBidiReactor that reads Incoming. Made by
+// std::make_shared; gRPC's threads do nothing here but post. Public members: event loop only, wait_done()
+// aside.
+template <typename Reactor, typename Incoming>
+class LoopStream : public Reactor, public std::enable_shared_from_this<LoopStream<Reactor, Incoming>> {
+ public:
+  // Not called after close().
+  struct Events {
+    std::function<void(const Incoming&)> on_message;
+    std::function<void(const grpc::Status&)> on_end;  // the last call
+  };
+
+  LoopStream(boost::asio::io_context& loop, Events events)
+      : loop_(loop), events_(std::move(events)), done_future_(done_.get_future()) {}
+
+  grpc::ClientContext* context() { return &context_; }
+
+  // After the stub's method has bound this reactor to a call.
+  void open() {
+    keep_alive_ = this->shared_from_this();
+    this->AddHold();  // reads and writes start on the loop, not inside a reaction
+    this->StartRead(&incoming_);
+    this->StartCall();
+  }
+
+  // Ends the call; no event comes any more.
+  void close() {
+    closed_ = true;
+    context_.TryCancel();
+    release();
+  }
+
+  // Ready once gRPC has let go of the stream: some moments after close() or on_end, whether or not the loop
+  // runs.
+  std::shared_future<void> done() const { return done_future_; }
+
+ protected:
+  bool closed() const { return closed_; }
+  // Runs f on the loop unless the stream is closed by then.
+  template <typename F>
+  void on_loop(F f) {
+    boost::asio::post(loop_, [self = this->shared_from_this(), f = std::move(f)]() mutable {
+      if (!self->closed_) f();
+    });
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    on_loop([this, ok] {
+      if (!ok) return release();
+      events_.on_message(incoming_);
+      if (!closed_) this->StartRead(&incoming_);
+    });
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    on_loop([this, status] {
+      closed_ = true;
+      events_.on_end(status);
+    });
+    done_.set_value();
+    keep_alive_.reset();
+  }
+
+  void release() {
+    if (std::exchange(held_, false)) this->RemoveHold();
+  }
+
+  boost::asio::io_context& loop_;
+  const Events events_;
+  grpc::ClientContext context_;
+  Incoming incoming_;
+  bool closed_ = false;
+  bool held_ = true;
+  std::promise<void> done_;
+  std::shared_future<void> done_future_;
+  std::shared_ptr<LoopStream> keep_alive_;  // from open() until gRPC is done
+};
+
+}  // namespace octet::router
