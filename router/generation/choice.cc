@@ -9,24 +9,24 @@ Choice::Choice(std::shared_ptr<const Tokenizer> tokenizer, const ValidatedReques
       index_(index),
       include_stop_(request.include_stop),
       want_logprobs_(request.logprobs.has_value()),
-      detokenizer_(tokenizer_),
+      detokenizer_(Detokenizer::after(tokenizer_, request.prompt)),
       stop_matcher_(request.stop,
                     request.include_stop ? StopMatcher::Keep::kKeepStop : StopMatcher::Keep::kDropStop) {}
 
 void Choice::add(TokenLogprob token) {
   if (matched_) return;
   ++num_tokens_;
-  const TokenId id = token.token;
-  const std::string text = detokenizer_.add(id);
-  // A token with bytes and no text opened a character, or goes on with one; control tokens have no bytes.
-  const bool incomplete = text.empty() && !tokenizer_->bytes(id).empty();
+  const std::string text = detokenizer_.add(token.token);
   const uint64_t begin = num_text_bytes_;
   num_text_bytes_ += text.size();
+  if (!text.empty()) close_waiting();
   waiting_.push_back({.token = std::move(token), .begin = begin, .end = std::nullopt});
-  if (!incomplete) {
-    for (auto it = waiting_.rbegin(); it != waiting_.rend() && !it->end; ++it) it->end = num_text_bytes_;
-  }
+  if (detokenizer_.num_pending_bytes() == 0) close_waiting();
   add_text(text);
+}
+
+void Choice::close_waiting() {
+  for (auto it = waiting_.rbegin(); it != waiting_.rend() && !it->end; ++it) it->end = num_text_bytes_;
 }
 
 void Choice::add_stop_token(TokenLogprob token) {

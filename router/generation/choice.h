@@ -47,6 +47,8 @@ class Choice {
     std::optional<uint64_t> end;  // and with them; absent while the token's character is incomplete
   };
 
+  // The text of the tokens that wait for theirs is all there now.
+  void close_waiting();
   // Runs text through the stop strings.
   void add_text(const std::string& text);
   void release(Waiting waiting, Piece& piece) const;

@@ -57,7 +57,7 @@ using GenerationId = uint64_t;
 class Generator {
  public:
   virtual ~Generator() = default;
-  // Event loop only. The sink is kept until its last call.
+  // Event loop only. The sink is kept until its last call, and never called before this returns.
   virtual GenerationId start(ValidatedRequest request, std::shared_ptr<GenerationSink> sink) = 0;
   // The client went away: its sequences end and the sink is dropped without another call. Unknown ids are
   // ignored.

@@ -35,20 +35,11 @@ absl::Status lead_error(const v1::SequenceOutput& output) {
   }
 }
 
-// Errors: INTERNAL for an id that the vocabulary does not have; nothing after this meets one.
-absl::StatusOr<TokenLogprob> to_token(const v1::ScoredToken& scored, uint32_t vocab_size) {
-  const auto unknown = [vocab_size](uint32_t id) {
-    return absl::InternalError(
-        absl::StrCat("the pipeline sent token ", id, "; the vocabulary has ", vocab_size, " tokens"));
-  };
+TokenLogprob to_token(const v1::ScoredToken& scored) {
   TokenLogprob token{.token = scored.token_id(), .logprob = scored.logprob(), .top = {}};
-  if (token.token >= vocab_size) return unknown(token.token);
   const int num_top = std::min(scored.top_token_ids_size(), scored.top_logprobs_size());
   token.top.reserve(num_top);
-  for (int i = 0; i < num_top; ++i) {
-    if (scored.top_token_ids(i) >= vocab_size) return unknown(scored.top_token_ids(i));
-    token.top.emplace_back(scored.top_token_ids(i), scored.top_logprobs(i));
-  }
+  for (int i = 0; i < num_top; ++i) token.top.emplace_back(scored.top_token_ids(i), scored.top_logprobs(i));
   return token;
 }
 
@@ -172,15 +163,13 @@ absl::Status RunningRequest::take_tokens(Sequence& sequence, const v1::SequenceO
   }
   observe_tokens(sequence, num_tokens);
   const uint32_t before = sequence.choice.num_tokens();
-  const uint32_t vocab_size = surroundings_.tokenizer->vocab_size();
   const auto& stops = request_.stop_token_ids;
   for (int i = 0; i < num_tokens; ++i) {
-    auto token = to_token(output.tokens(i), vocab_size);
-    if (!token.ok()) return token.status();
-    sequence.tokens.push_back(token->token);
+    TokenLogprob token = to_token(output.tokens(i));
+    sequence.tokens.push_back(token.token);
     const bool ends = i + 1 == num_tokens && output.finish_reason() == v1::FINISH_REASON_STOP &&
-                      std::find(stops.begin(), stops.end(), token->token) != stops.end();
-    ends ? sequence.choice.add_stop_token(*std::move(token)) : sequence.choice.add(*std::move(token));
+                      std::find(stops.begin(), stops.end(), token.token) != stops.end();
+    ends ? sequence.choice.add_stop_token(std::move(token)) : sequence.choice.add(std::move(token));
   }
   surroundings_.metrics.generated_tokens.Increment(sequence.choice.num_tokens() - before);
   return absl::OkStatus();
@@ -195,11 +184,7 @@ absl::Status RunningRequest::take_prompt_logprobs(const v1::SequenceOutput& outp
     return absl::InternalError(absl::StrCat("the pipeline sent ", num_given, " prompt log-probabilities for ",
                                             request_.prompt.size(), " prompt tokens"));
   }
-  for (const v1::ScoredToken& scored : output.prompt_logprobs()) {
-    auto token = to_token(scored, surroundings_.tokenizer->vocab_size());
-    if (!token.ok()) return token.status();
-    prompt_logprobs_.push_back(*std::move(token));
-  }
+  for (const v1::ScoredToken& scored : output.prompt_logprobs()) prompt_logprobs_.push_back(to_token(scored));
   if (num_given < num_expected) return absl::OkStatus();
   prompt_logprobs_sent_ = true;
   sink_->on_prompt_logprobs(std::move(prompt_logprobs_));

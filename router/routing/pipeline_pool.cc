@@ -13,6 +13,8 @@ namespace octet::router {
 namespace {
 
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
+// NeMo pads the vocabulary to a multiple of 128 times the tensor-parallel size.
+constexpr uint32_t kMaxPaddingTokens = 128 * 8;
 
 bool is_host_and_port(const std::string& address) {
   const size_t colon = address.rfind(':');
@@ -68,7 +70,7 @@ size_t PipelinePool::num_ready() const {
 
 absl::Status PipelinePool::check(const v1::WatchResponse& state) {
   const v1::Model& model = state.model();
-  if (model.vocab_size() != vocab_size_) {
+  if (model.vocab_size() < vocab_size_ || model.vocab_size() - vocab_size_ >= kMaxPaddingTokens) {
     return absl::FailedPreconditionError(absl::StrCat("its model ", model.name(), " has ", model.vocab_size(),
                                                       " token ids, the router's tokenizer ", vocab_size_));
   }

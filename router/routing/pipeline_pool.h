@@ -18,8 +18,8 @@ namespace octet::router {
 // Event loop only, from connect() to the loop's end; destroyed after the loop has stopped.
 class PipelinePool final : public Pipelines {
  public:
-  // vocab_size: of the router's tokenizer; a model with another one is not used. on_change runs when
-  // num_ready() changed.
+  // vocab_size: of the router's tokenizer; a model with another one, padding aside, is not used. on_change
+  // runs when num_ready() changed.
   PipelinePool(boost::asio::io_context& loop, const std::vector<std::string>& addresses,
                const PipelineClientOptions& options, uint32_t vocab_size, RouterMetrics& metrics,
                std::function<void()> on_change);
