@@ -1,4 +1,5 @@
-// How a rank hands activations to its equal in the next stage: over TCP here, the counterpart of NCCL's send and receive.
+// How a rank hands activations to its equal in the next stage: over TCP here, the counterpart of NCCL's send
+// and receive.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,17 +16,19 @@
 
 namespace octet::worker {
 
-// One direction, one rank pair, one epoch. send and receive are each called from one thread; close from any.
+// One direction, one rank pair, one epoch: an end either sends or receives, in one thread at a time; close()
+// comes from any. After an error the link is of no more use.
 class Link {
  public:
   virtual ~Link() = default;
 
-  // Sends the activations of a step. Errors: DEADLINE_EXCEEDED; UNAVAILABLE when the peer is gone or close() was called.
+  // Sends the activations of a step. Errors: DEADLINE_EXCEEDED; UNAVAILABLE when the peer is gone or close()
+  // was called.
   virtual absl::Status send(uint64_t step, std::span<const std::byte> bytes, Time deadline) = 0;
-  // Receives the activations of a step into all of `bytes`. Errors: as send, and DATA_LOSS when the peer sent another
-  // step, another size or another epoch.
+  // Receives the activations of a step into all of `bytes`. Errors: as send, and DATA_LOSS when the peer sent
+  // another step, another size, another epoch, or bytes that do not match their checksum.
   virtual absl::Status receive(uint64_t step, std::span<std::byte> bytes, Time deadline) = 0;
-  // Wakes a blocked send or receive.
+  // Wakes a blocked send or receive, and the peer's; later calls fail.
   virtual void close() = 0;
 };
 
@@ -34,8 +38,8 @@ struct StageLinks {
   std::vector<std::unique_ptr<Link>> to_next;
 };
 
-// Takes the previous stage's connections. Connections that do not open with the right greeting (magic, wire version,
-// epoch, rank, number of ranks) are closed and forgotten.
+// Takes the previous stage's connections. Connections that do not open with the right greeting (magic, wire
+// version, epoch, rank, number of ranks) are closed and forgotten.
 class TcpLinkListener {
  public:
   // Errors: UNAVAILABLE naming the address when it cannot be bound. port 0: any free one.
@@ -43,9 +47,10 @@ class TcpLinkListener {
   ~TcpLinkListener();
 
   int port() const;
-  // One link for each rank of the epoch. Errors: DEADLINE_EXCEEDED naming the ranks that did not come; CANCELLED after cancel().
+  // One link for each rank of the epoch, which receives. Connections wait in the socket's queue while no
+  // accept() runs. Errors: DEADLINE_EXCEEDED naming the ranks that did not come; CANCELLED after cancel().
   absl::StatusOr<std::vector<std::unique_ptr<Link>>> accept(uint64_t epoch, int num_ranks, Time deadline);
-  // Ends a waiting accept(), from any thread.
+  // Ends an accept() that waits now, from any thread; without one it does nothing.
   void cancel();
 
  private:
@@ -54,9 +59,11 @@ class TcpLinkListener {
   std::unique_ptr<Impl> impl_;
 };
 
-// Connects every rank to the next stage's listener at "host:port", trying again until the deadline.
-absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch, int num_ranks,
-                                                                 Time deadline);
+// Connects every rank to the next stage's listener at "host:port", trying again until the deadline; the links
+// send. Errors: INVALID_ARGUMENT for an address of another form, UNAVAILABLE when its host is unknown,
+// DEADLINE_EXCEEDED naming the rank.
+absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
+                                                                 int num_ranks, Time deadline);
 
 // A link inside one process: what first sends, second receives.
 std::pair<std::unique_ptr<Link>, std::unique_ptr<Link>> in_process_link();

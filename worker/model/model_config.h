@@ -29,8 +29,8 @@ struct ModelConfig {
   std::string digest() const;
 };
 
-// Reads and checks DIR/config.json. Errors name the file and the key: NOT_FOUND, INVALID_ARGUMENT (another architecture,
-// biases, a value out of range).
+// Reads and checks DIR/config.json. Errors name the file and the key: NOT_FOUND, INVALID_ARGUMENT (another
+// architecture, biases, a value out of range).
 absl::StatusOr<ModelConfig> read_model_config(const std::string& model_dir);
 
 // Layers [first, end) of the model.
@@ -40,13 +40,14 @@ struct LayerRange {
   int32_t size() const { return end - first; }
 };
 
-// Splits the layers over stages so that the largest stage's bytes are least, counting the embedding on the first stage
-// and the LM head on the last; or as layers_per_stage says, when it is not empty. Every stage gets at least one layer.
-// Errors: INVALID_ARGUMENT naming --stages or --layers-per-stage.
+// Splits the layers over stages so that the largest stage's bytes are least, counting the embedding on the
+// first stage and the LM head on the last; or as layers_per_stage says, when it is not empty. Every stage
+// gets at least one layer. Errors: INVALID_ARGUMENT naming --stages or --layers-per-stage.
 absl::StatusOr<std::vector<LayerRange>> split_layers(const ModelConfig& config, int num_stages,
                                                      const std::vector<int>& layers_per_stage);
 
-// INVALID_ARGUMENT naming --tp unless heads, FFN columns and vocabulary divide by it and it divides the KV heads or they it.
+// INVALID_ARGUMENT naming --tp unless heads, FFN columns and vocabulary divide by it and it divides the KV
+// heads or they it.
 absl::Status check_tensor_parallel(const ModelConfig& config, int num_ranks);
 
 }  // namespace octet::worker

@@ -1,1 +1,192 @@
-// Placeholder while this part is being written.
+#include "worker/model/rank_model.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "kernels/rotary_table.h"
+
+namespace octet::worker {
+namespace {
+
+using kernels::Backend;
+using kernels::Buffer;
+using kernels::DType;
+using kernels::Epilogue;
+using kernels::KvLayer;
+using kernels::Tensor;
+
+// Rows whose logits are computed at once: a row of a 256,000-token vocabulary is a megabyte.
+constexpr int64_t kMaxLogitRows = 64;
+
+Tensor fp32(const std::unique_ptr<Buffer>& buffer, std::initializer_list<int64_t> sizes) {
+  return Tensor(buffer->data(), DType::kFloat32, sizes);
+}
+
+int64_t kv_heads_of_rank(const ModelConfig& config, int num_ranks) {
+  return std::max(config.num_kv_heads / num_ranks, 1);
+}
+
+// Keys, and as many values, of one layer's block on one rank.
+int64_t block_elements(const ModelConfig& config, uint32_t block_size, int num_ranks) {
+  return int64_t{block_size} * kv_heads_of_rank(config, num_ranks) * config.head_dim;
+}
+
+}  // namespace
+
+int64_t RankModel::kv_block_bytes(const ModelConfig& config, LayerRange layers, uint32_t block_size,
+                                  int num_ranks) {
+  return 2 * layers.size() * block_elements(config, block_size, num_ranks) * size_of(DType::kFloat32);
+}
+
+RankModel::RankModel(Backend& backend, const ModelConfig& config, RankWeights weights,
+                     const RankModelSizes& sizes)
+    : backend_(backend),
+      config_(config),
+      weights_(std::move(weights)),
+      sizes_(sizes),
+      num_heads_(config.num_heads / backend.num_ranks()),
+      num_kv_heads_(kv_heads_of_rank(config, backend.num_ranks())) {}
+
+absl::StatusOr<std::unique_ptr<RankModel>> RankModel::create(Backend& backend, const ModelConfig& config,
+                                                             RankWeights weights,
+                                                             const RankModelSizes& sizes) {
+  std::unique_ptr<RankModel> model(new RankModel(backend, config, std::move(weights), sizes));
+  if (const absl::Status status = model->allocate(); !status.ok()) return status;
+  return model;
+}
+
+absl::Status RankModel::allocate() {
+  const auto no_memory = [](std::string_view what, int64_t num_elements) {
+    return absl::ResourceExhaustedError(absl::StrCat("no memory for the ", std::string(what),
+                                                     " of one rank, ",
+                                                     num_elements * size_of(DType::kFloat32), " bytes"));
+  };
+  const int64_t rows = sizes_.max_batch_tokens;
+  const int64_t vocab = weights_.head ? config_.vocab_size : 0;
+  const int64_t query_size = num_heads_ * config_.head_dim;
+  const int64_t kv_size = num_kv_heads_ * config_.head_dim;
+  const int64_t num_ranks = backend_.num_ranks();
+  const std::pair<std::unique_ptr<Buffer>*, int64_t> wanted[] = {
+      {&activations_.hidden, rows * config_.hidden_size},
+      {&activations_.normed, std::max(rows, kMaxLogitRows) * config_.hidden_size},
+      {&activations_.query, rows * query_size},
+      {&activations_.key, rows * kv_size},
+      {&activations_.value, rows * kv_size},
+      {&activations_.attention, rows * query_size},
+      {&activations_.projected, std::max(rows, kMaxLogitRows) * config_.hidden_size},
+      {&activations_.up, rows * config_.intermediate_size / num_ranks},
+      {&activations_.partial_logits, kMaxLogitRows * vocab / num_ranks},
+      {&activations_.logits, num_ranks > 1 ? kMaxLogitRows * vocab : 0}};
+  for (const auto& [buffer, num_elements] : wanted) {
+    *buffer = backend_.allocate(num_elements * size_of(DType::kFloat32));
+    if (*buffer == nullptr) return no_memory("activations", num_elements);
+  }
+
+  rotary_ =
+      kernels::make_rotary_table(backend_, config_.max_model_len, config_.rotary_dim, config_.rope_theta);
+  if (rotary_.storage == nullptr) {
+    return no_memory("rotary embedding", int64_t{config_.max_model_len} * config_.rotary_dim);
+  }
+
+  const int64_t kv_elements =
+      sizes_.num_blocks * block_elements(config_, sizes_.block_size, backend_.num_ranks());
+  const auto cache = [&](const std::unique_ptr<Buffer>& buffer) {
+    return fp32(buffer, {sizes_.num_blocks, sizes_.block_size, num_kv_heads_, config_.head_dim});
+  };
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    auto keys = backend_.allocate(kv_elements * size_of(DType::kFloat32));
+    auto values = backend_.allocate(kv_elements * size_of(DType::kFloat32));
+    if (keys == nullptr || values == nullptr) return no_memory("KV cache of a layer", 2 * kv_elements);
+    kv_.push_back(KvLayer{cache(keys), cache(values)});
+    kv_buffers_.push_back(std::move(keys));
+    kv_buffers_.push_back(std::move(values));
+  }
+  return absl::OkStatus();
+}
+
+Tensor RankModel::hidden(int64_t num_rows) const {
+  OCTET_CHECK(num_rows <= sizes_.max_batch_tokens, num_rows, " rows, limit ", sizes_.max_batch_tokens);
+  return fp32(activations_.hidden, {num_rows, config_.hidden_size});
+}
+
+void RankModel::forward(const ModelInput& input) {
+  if (weights_.embedding) embed(input);
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    attend(weights_.layers[layer], kv_[layer], input);
+    feed_forward(weights_.layers[layer], input.num_rows());
+  }
+}
+
+void RankModel::embed(const ModelInput& input) {
+  const Tensor table = *weights_.embedding;
+  const auto first_token = static_cast<int32_t>(backend_.rank() * table.size(0));
+  const Tensor residual = hidden(input.num_rows());
+  backend_.embedding(residual, input.tokens, table, first_token);
+  backend_.all_reduce(residual);  // each row is zero on all ranks but one
+}
+
+// residual += output(attention(norm(residual)))
+void RankModel::attend(const LayerWeights& weights, const KvLayer& kv, const ModelInput& input) {
+  const int64_t num_rows = input.num_rows();
+  const int64_t head_dim = config_.head_dim;
+  const Tensor residual = hidden(num_rows);
+  const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
+  backend_.layer_norm(normed, residual, weights.attention_norm.weight, weights.attention_norm.bias,
+                      config_.norm_epsilon);
+  backend_.linear(fp32(activations_.query, {num_rows, num_heads_ * head_dim}), normed, weights.query);
+  backend_.linear(fp32(activations_.key, {num_rows, num_kv_heads_ * head_dim}), normed, weights.key);
+  backend_.linear(fp32(activations_.value, {num_rows, num_kv_heads_ * head_dim}), normed, weights.value);
+
+  const Tensor query = fp32(activations_.query, {num_rows, num_heads_, head_dim});
+  backend_.rotary_and_kv_write(query, fp32(activations_.key, {num_rows, num_kv_heads_, head_dim}),
+                               fp32(activations_.value, {num_rows, num_kv_heads_, head_dim}), input.positions,
+                               input.slots, rotary_, kv);
+  backend_.paged_attention(fp32(activations_.attention, {num_rows, num_heads_, head_dim}), query, kv,
+                           input.chunks);
+
+  const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
+  backend_.linear(projected, fp32(activations_.attention, {num_rows, num_heads_ * head_dim}), weights.output);
+  backend_.all_reduce(projected);
+  backend_.add(residual, projected);
+}
+
+// residual += down(squared_relu(up(norm(residual))))
+void RankModel::feed_forward(const LayerWeights& weights, int64_t num_rows) {
+  const Tensor residual = hidden(num_rows);
+  const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
+  backend_.layer_norm(normed, residual, weights.mlp_norm.weight, weights.mlp_norm.bias, config_.norm_epsilon);
+  const Tensor up = fp32(activations_.up, {num_rows, weights.up.size(0)});
+  backend_.linear(up, normed, weights.up, Epilogue::kSquaredRelu);
+  const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
+  backend_.linear(projected, up, weights.down);
+  backend_.all_reduce(projected);
+  backend_.add(residual, projected);
+}
+
+void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
+  OCTET_CHECK(weights_.head.has_value(), "logits are computed on the last stage only");
+  const HeadWeights& head = *weights_.head;
+  const std::span<const int32_t> all_rows(input.logit_rows);
+  const auto num_logit_rows = static_cast<int64_t>(all_rows.size());
+  for (int64_t first = 0; first < num_logit_rows; first += kMaxLogitRows) {
+    const int64_t count = std::min(kMaxLogitRows, num_logit_rows - first);
+    const Tensor gathered = fp32(activations_.projected, {count, config_.hidden_size});
+    backend_.gather_rows(gathered, hidden(input.num_rows()),
+                         all_rows.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+    const Tensor normed = fp32(activations_.normed, {count, config_.hidden_size});
+    backend_.layer_norm(normed, gathered, head.norm.weight, head.norm.bias, config_.norm_epsilon);
+    Tensor logits = fp32(activations_.partial_logits, {count, head.lm_head.size(0)});
+    backend_.linear(logits, normed, head.lm_head);
+    if (backend_.num_ranks() > 1) {
+      const Tensor whole = fp32(activations_.logits, {count, config_.vocab_size});
+      backend_.all_gather_columns(whole, logits);
+      logits = whole;
+    }
+    use(first, logits);
+  }
+}
+
+}  // namespace octet::worker

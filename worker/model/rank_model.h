@@ -1,0 +1,97 @@
+// The forward pass of one rank over its stage's layers. It computes rows; which rows, and at which positions
+// and slots, the stage says. Owns the rank's KV cache and activations, allocated once.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "worker/model/model_config.h"
+#include "worker/model/weights.h"
+
+namespace octet::worker {
+
+// What a micro-batch computes, row by row.
+struct ModelInput {
+  std::vector<int32_t> tokens;     // [T]
+  std::vector<int32_t> positions;  // [T] in the row's sequence
+  std::vector<int32_t> slots;      // [T] block * block_size + offset, where the row's key and value go
+  std::vector<kernels::AttentionChunk> chunks;  // cover rows [0, T) in order
+  std::vector<int32_t> logit_rows;              // rising; rows whose logits the last stage needs
+
+  int64_t num_rows() const { return static_cast<int64_t>(tokens.size()); }
+};
+
+struct RankModelSizes {
+  uint32_t block_size = 16;         // tokens in a block of the KV cache
+  uint32_t num_blocks = 0;          // blocks of the KV cache
+  uint32_t max_batch_tokens = 512;  // most rows of a micro-batch
+};
+
+class RankModel {
+ public:
+  // Bytes that one block of the KV cache takes on one rank.
+  static int64_t kv_block_bytes(const ModelConfig& config, LayerRange layers, uint32_t block_size,
+                                int num_ranks);
+
+  // The backend is this rank's and must outlive the model, as must the checkpoint that the weights view.
+  // Errors: RESOURCE_EXHAUSTED naming what there is no memory for.
+  static absl::StatusOr<std::unique_ptr<RankModel>> create(kernels::Backend& backend,
+                                                           const ModelConfig& config, RankWeights weights,
+                                                           const RankModelSizes& sizes);
+
+  // The residual stream, [num_rows, hidden_size] fp32: what an earlier stage hands over goes here, and what
+  // the next one gets is here after forward().
+  kernels::Tensor hidden(int64_t num_rows) const;
+
+  // Runs the layers; on the first stage the embedding before them. All ranks of the stage call it with the
+  // same input.
+  void forward(const ModelInput& input);
+
+  // Receives logits of consecutive entries of logit_rows, [num_rows, vocab_size] fp32, from the first of them
+  // on.
+  using LogitsUser = std::function<void(int64_t first, kernels::Tensor logits)>;
+  // On the last stage, after forward(): computes the logits of logit_rows in pieces of bounded size. All
+  // ranks of the stage call it with the same input; each gets the logits of the whole vocabulary.
+  void compute_logits(const ModelInput& input, const LogitsUser& use);
+
+ private:
+  // Memory that forward() and compute_logits() write, for the most rows they take at once.
+  struct Activations {
+    std::unique_ptr<kernels::Buffer> hidden;     // [T, hidden_size]
+    std::unique_ptr<kernels::Buffer> normed;     // [T, hidden_size]
+    std::unique_ptr<kernels::Buffer> query;      // [T, num_heads, head_dim], the rank's heads
+    std::unique_ptr<kernels::Buffer> key;        // [T, num_kv_heads, head_dim], the rank's heads
+    std::unique_ptr<kernels::Buffer> value;      // the same
+    std::unique_ptr<kernels::Buffer> attention;  // as query
+    std::unique_ptr<kernels::Buffer> projected;  // [T, hidden_size], what is added to the residual stream
+    std::unique_ptr<kernels::Buffer> up;         // [T, intermediate_size / num_ranks]
+    std::unique_ptr<kernels::Buffer> partial_logits;  // [kMaxLogitRows, vocab_size / num_ranks]
+    std::unique_ptr<kernels::Buffer> logits;          // [kMaxLogitRows, vocab_size]
+  };
+
+  RankModel(kernels::Backend& backend, const ModelConfig& config, RankWeights weights,
+            const RankModelSizes& sizes);
+  absl::Status allocate();
+  void embed(const ModelInput& input);
+  void attend(const LayerWeights& weights, const kernels::KvLayer& kv, const ModelInput& input);
+  void feed_forward(const LayerWeights& weights, int64_t num_rows);
+
+  kernels::Backend& backend_;
+  const ModelConfig config_;
+  const RankWeights weights_;
+  const RankModelSizes sizes_;
+  const int64_t num_heads_;     // of this rank
+  const int64_t num_kv_heads_;  // of this rank
+
+  Activations activations_;
+  std::vector<std::unique_ptr<kernels::Buffer>> kv_buffers_;
+  std::vector<kernels::KvLayer> kv_;  // [layers of the stage]
+  kernels::RotaryTable rotary_;
+};
+
+}  // namespace octet::worker
