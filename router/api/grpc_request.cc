@@ -1,0 +1,26 @@
+#include "router/api/grpc_request.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "router/api/grpc_convert.h"
+
+namespace octet::router {
+
+absl::StatusOr<ValidatedRequest> validate_call(const google::protobuf::Message& message, RequestDraft draft,
+                                               const ServiceContext& context,
+                                               const grpc::ServerContextBase& call) {
+  if (absl::Status status = refuse_unknown_fields(message); !status.ok()) return status;
+  const ValidationContext validation = context.validation();
+  const auto deadline = call.deadline();
+  if (deadline != std::chrono::system_clock::time_point::max()) {
+    const auto left =
+        std::min<Duration>(deadline - std::chrono::system_clock::now(), validation.limits.max_timeout);
+    if (left <= Duration::zero()) return absl::DeadlineExceededError("the call's deadline has passed");
+    draft.timeout_seconds = seconds(left);
+  }
+  return validate(std::move(draft), validation, now());
+}
+
+}  // namespace octet::router

@@ -1,0 +1,51 @@
+#include "router/api/grpc_score.h"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "base/grpc_server.h"
+#include "router/api/error_mapping.h"
+#include "router/api/grpc_convert.h"
+#include "router/api/grpc_request.h"
+
+namespace octet::router {
+
+void ScoreCall::begin(const v1::ScoreRequest& request) {
+  keep_alive_ = shared_from_this();
+  auto validated = validate_call(request, to_draft(request), context_, call_);
+  boost::asio::post(context_.loop, [self = keep_alive_, validated = std::move(validated)]() mutable {
+    if (self->ended_) return;
+    if (!validated.ok()) return self->end(validated.status());
+    self->generation_ = self->context_.generator.start(*std::move(validated), self);
+  });
+}
+
+void ScoreCall::on_prompt_logprobs(std::vector<TokenLogprob> logprobs) {
+  for (const TokenLogprob& token : logprobs) fill(token, *context_.tokenizer, *response_.add_logprobs());
+}
+
+void ScoreCall::on_done(const GenerationUsage& usage) {
+  fill(usage, *response_.mutable_usage());
+  response_.mutable_usage()->set_completion_tokens(0);
+  end(absl::OkStatus());
+}
+
+void ScoreCall::on_error(const absl::Status& status) {
+  end(status);
+}
+
+void ScoreCall::OnCancel() {
+  boost::asio::post(context_.loop, [self = shared_from_this()] {
+    if (self->generation_) self->context_.generator.cancel(*self->generation_);
+    self->end(absl::CancelledError("the client went away"));
+  });
+}
+
+void ScoreCall::end(const absl::Status& status) {
+  if (std::exchange(ended_, true)) return;
+  generation_.reset();
+  context_.metrics.count_request("grpc", outcome_label(status));
+  Finish(to_grpc(status));
+}
+
+}  // namespace octet::router
