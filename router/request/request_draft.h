@@ -1,5 +1,6 @@
-// A request as an API parsed it: types are right, ranges are not checked, defaults are not filled in. validate() turns it
-// into the ValidatedRequest that everything after the edge takes. Field names are those of generation.proto.
+// A request as an API parsed it: types are right, ranges are not checked, defaults are not filled in.
+// validate() turns it into the ValidatedRequest that everything after the edge takes. Field names are those
+// of generation.proto.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,19 @@
 
 namespace octet::router {
 
-enum class RepetitionRule { kDivideOrMultiply, kDivide };
+// How repetition_penalty changes the logits of tokens seen before.
+enum class RepetitionRule {
+  kDivideOrMultiply,  // positive logits are divided, negative ones multiplied (generation.proto)
+  kDivide,            // every logit is divided (NeMo)
+};
+
+// Nothing, a text, token ids, or a chat.
+using Prompt = std::variant<std::monostate, std::string, std::vector<int64_t>, std::vector<ChatMessage>>;
 
 struct RequestDraft {
   std::string model;  // empty: the router's model
-  std::variant<std::monostate, std::string, std::vector<int64_t>, std::vector<ChatMessage>> prompt;
-  bool add_bos = false;
+  Prompt prompt;
+  bool add_bos = false;  // put <s> before the prompt
 
   std::optional<double> temperature;
   std::optional<int64_t> top_k;

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,10 +25,13 @@ struct ModelInfo {
   std::string backend;
 };
 
+// Lower temperatures mean greedy: dividing logits by them would overflow.
+inline constexpr float kMinTemperature = 1e-5F;
+
 // Every field in range, every default filled in.
 struct Sampling {
-  float temperature = 1;
-  uint32_t top_k = 0;
+  float temperature = 1;  // 0: greedy; else at least kMinTemperature
+  uint32_t top_k = 0;     // at most the vocabulary size; 0: all
   float top_p = 1;
   float min_p = 0;
   float repetition_penalty = 1;
@@ -35,23 +39,27 @@ struct Sampling {
   float presence_penalty = 0;
   float frequency_penalty = 0;
   std::vector<std::pair<TokenId, float>> logit_bias;
+  // As the words' tokens come in the middle of a text, each with and without a space before it where these
+  // differ.
   std::vector<std::vector<TokenId>> bad_words;
   uint64_t seed = 0;  // the client's, or drawn
 };
 
 struct ValidatedRequest {
-  std::string request_id;  // the client's, or made
+  std::string request_id;       // the client's, or made
   std::vector<TokenId> prompt;  // at least one token
   Sampling sampling;
   uint32_t max_tokens = 0;  // at least 1; prompt + max_tokens <= max_model_len
   uint32_t min_tokens = 0;
   std::vector<std::string> stop;
-  std::vector<TokenId> stop_token_ids;  // end of sequence and end of turn included unless ignore_eos
-  // What may not come before min_tokens; absent: every one of stop_token_ids. (NeMo's server holds back only eos.)
+  std::vector<TokenId>
+      stop_token_ids;  // ascending; end of sequence and end of turn included unless ignore_eos
+  // What may not come before min_tokens; absent: every one of stop_token_ids. (NeMo's server holds back only
+  // eos.)
   std::optional<std::vector<TokenId>> suppressed_before_min_tokens;
   bool include_stop = false;
   uint32_t num_choices = 1;
-  std::optional<uint32_t> logprobs;         // number of alternatives
+  std::optional<uint32_t> logprobs;  // number of alternatives
   std::optional<uint32_t> prompt_logprobs;
   Time deadline = kNoDeadline;
 };
@@ -80,8 +88,20 @@ struct ValidationContext {
   RequestLimits limits;
 };
 
-// Checks every field, tokenises the prompt, fills in defaults, draws a seed and a request id when absent. Errors:
-// invalid_field() with the name of generation.proto, the limit and the given value; NOT_FOUND for another model.
+// Checks every field, tokenises the prompt, fills in defaults, draws a seed and a request id when absent.
+// Errors: invalid_field() with the name of generation.proto, the limit and the given value, never with a
+// prompt's or a stop string's text; NOT_FOUND for another model. The prompt's field is "prompt" for text and
+// token ids, "messages", "messages[i].role" or "messages[i].content" for a chat. Fields that hold lists are
+// named without an index; the sentence has it.
 absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationContext& context, Time now);
+
+// Parts of validate() for calls that only tokenise or score.
+//
+// NOT_FOUND when model is neither empty nor the one served.
+absl::Status check_model(std::string_view model, const ModelInfo& served);
+// The prompt's tokens, at least one. A text that cannot fit into the context by its size alone is refused
+// before any work; whether the tokens fit is for the caller to check.
+absl::StatusOr<std::vector<TokenId>> tokenize_prompt(const Prompt& prompt, bool add_bos,
+                                                     const ValidationContext& context);
 
 }  // namespace octet::router

@@ -1,9 +1,10 @@
-// The prompt format of the Nemotron-4 family (nemotron.md section 2.5), rendered to tokens, so that special pieces inside
-// a message stay text and cannot open a turn.
+// The prompt format of the Nemotron-4 family (nemotron.md section 2.5), rendered to tokens, so that special
+// pieces inside a message stay text and cannot open a turn.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,7 +19,8 @@ struct ChatMessage {
 
 enum class ChatFormat {
   kNemotron4,     // the model card of Nemotron-4-340B-Instruct: one newline after a system text
-  kNemotronMini,  // Nemotron-Mini-4B-Instruct: contents stripped, two newlines after the system turn, tool turns
+  kNemotronMini,  // Nemotron-Mini-4B-Instruct: contents stripped, two newlines after the system turn, tool
+                  // turns
 };
 
 class ChatTemplate {
@@ -26,23 +28,34 @@ class ChatTemplate {
   // Errors: INVALID_ARGUMENT when the tokenizer lacks <extra_id_0> or <extra_id_1>.
   static absl::StatusOr<ChatTemplate> make(std::shared_ptr<const Tokenizer> tokenizer, ChatFormat format);
 
-  // The prompt that asks for the next assistant turn. Equal to Tokenizer::encode(render_text(...)) when no message holds a
-  // special piece. Errors: INVALID_ARGUMENT naming messages[i].role or messages: no message, an unknown role, a system
-  // message that is not first, a tool message in kNemotron4.
+  // The prompt that asks for the next assistant turn. Equal to Tokenizer::encode(render_text(...)) when no
+  // message holds a special piece or U+2581 (see Tokenizer::encode_plain). Errors: INVALID_ARGUMENT naming
+  // messages, messages[i].role or messages[i].content: no message, an unknown role, a system message that is
+  // not first, a tool message in kNemotron4, broken UTF-8.
   absl::StatusOr<std::vector<TokenId>> render(const std::vector<ChatMessage>& messages) const;
   // The same as text, for people.
   absl::StatusOr<std::string> render_text(const std::vector<ChatMessage>& messages) const;
 
+  ChatFormat format() const { return format_; }
   // The token that ends an assistant turn (<extra_id_1>).
   TokenId end_of_turn_id() const { return end_of_turn_id_; }
 
  private:
+  ChatTemplate(std::shared_ptr<const Tokenizer> tokenizer, ChatFormat format, TokenId end_of_turn_id);
+  // Views of messages and of string literals.
+  std::vector<TextPart> parts_of(const std::vector<ChatMessage>& messages) const;
+
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatFormat format_ = ChatFormat::kNemotron4;
   TokenId end_of_turn_id_ = 0;
 };
 
-// kNemotronMini when DIR/tokenizer_config.json or the flag says so; "nemotron-4", "nemotron-mini". Errors: INVALID_ARGUMENT.
+// "nemotron-4", "nemotron-mini". Errors: INVALID_ARGUMENT with the two names.
 absl::StatusOr<ChatFormat> parse_chat_format(std::string_view name);
+
+// The format that a model folder asks for: kNemotronMini when the chat_template in DIR/tokenizer_config.json
+// has a tool turn, else kNemotron4 (also without that file: the 340B's folder has none). Errors:
+// INVALID_ARGUMENT naming the file: broken JSON, or a chat_template of another family.
+absl::StatusOr<ChatFormat> chat_format_of_folder(const std::string& model_dir);
 
 }  // namespace octet::router
