@@ -94,7 +94,7 @@ void PipelinePool::on_client_change() {
 }
 
 absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses) {
-  if (addresses.empty()) return invalid_field("pipeline", "at least one HOST:PORT is needed");
+  if (addresses.empty()) return invalid_field("--pipeline", "at least one HOST:PORT is needed");
   std::set<std::string> seen;
   for (const std::string& address : addresses) {
     if (!is_host_and_port(address)) {
@@ -102,7 +102,7 @@ absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses)
                            absl::StrCat("'", address, "' is not HOST:PORT with a port of 1 to 65535"));
     }
     if (!seen.insert(address).second)
-      return invalid_field("pipeline", absl::StrCat("'", address, "' is given twice"));
+      return invalid_field("--pipeline", absl::StrCat("'", address, "' is given twice"));
   }
   return absl::OkStatus();
 }

@@ -48,7 +48,7 @@ class PipelinePool final : public Pipelines {
   size_t first_choice_ = 0;  // among equals; moves on so that they take turns
 };
 
-// "HOST:PORT" each, none twice. Errors: invalid_field("pipeline") with the entry.
+// "HOST:PORT" each, none twice. Errors: invalid_field("--pipeline") with the entry.
 absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses);
 
 }  // namespace octet::router

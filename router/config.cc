@@ -1,0 +1,67 @@
+#include "router/config.h"
+
+#include "base/flags.h"
+#include "base/status.h"
+#include "router/routing/pipeline_pool.h"
+
+namespace octet::router {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr int kMaxPort = 65535;
+constexpr uint32_t kMaxBodyMib = 1024;
+constexpr uint32_t kMaxInFlight = 1'000'000;
+
+void add_flags(Flags& flags, RouterConfig& config) {
+  flags.add_text("tokenizer", &config.tokenizer, "The SentencePiece model file. Required.");
+  flags.add_list("pipeline", &config.pipelines,
+                 "HOST:PORT of the lead stage of each pipeline. All must serve the same model. Required.");
+  flags.add_text(
+      "chat-format", &config.chat_format,
+      "How chats become prompts: nemotron-4 or nemotron-mini. Without it the folder of the tokenizer says "
+      "it.");
+
+  flags.add_text("host", &config.host, "Address to listen on.");
+  flags.add_number(
+      "grpc-port", &config.grpc_port, 0, kMaxPort,
+      "Port of the gRPC API; 0 takes any free one. The API ports open when the first pipeline is ready.");
+  flags.add_number("http-port", &config.http_port, 0, kMaxPort,
+                   "Port of the HTTP APIs; 0 takes any free one.");
+  flags.add_number("metrics-port", &config.metrics_port, 0, kMaxPort,
+                   "Port of /metrics, /live and /ready, open from the start; 0 takes any free one.");
+  flags.add_text("port-file", &config.port_file,
+                 "A JSON file with the ports, written once the API ports are open. For scripts.");
+
+  flags.add_number("max-requests", &config.max_requests, 1, kMaxInFlight,
+                   "Requests in flight; more are refused as overload.");
+  flags.add_number("max-sequences", &config.max_sequences, 1, kMaxInFlight,
+                   "Sequences (choices, over all requests) in flight; more are refused as overload.");
+  flags.add_number("max-body-mib", &config.max_body_mib, 1, kMaxBodyMib, "Largest request, in MiB.");
+  flags.add_duration("default-timeout", &config.default_timeout, milliseconds(1), hours(1),
+                     "Deadline of a request that brings none.");
+  flags.add_duration("pipeline-timeout", &config.pipeline_timeout, milliseconds(100), hours(1),
+                     "A pipeline that says nothing for so long counts as lost.");
+  flags.add_duration("drain-timeout", &config.drain_timeout, seconds(0), hours(24),
+                     "How long SIGTERM lets running requests go on.");
+  flags.add_choice("log-level", &config.log_level, {"trace", "debug", "info", "warning", "error"},
+                   "Least level that is logged.");
+}
+
+}  // namespace
+
+absl::StatusOr<ConfigOutcome> parse_config(int argc, const char* const* argv, RouterConfig& config) {
+  Flags flags("octet-router",
+              "Takes requests over gRPC and HTTP and runs them on pipelines of octet-worker stages.");
+  add_flags(flags, config);
+  const auto outcome = flags.parse(argc, argv);
+  if (!outcome.ok()) return outcome.status();
+  if (*outcome == Flags::Outcome::kHelpPrinted) return ConfigOutcome::kHelpPrinted;
+  if (config.tokenizer.empty()) return invalid_field("--tokenizer", "a SentencePiece model file is needed");
+  if (absl::Status status = check_pipeline_addresses(config.pipelines); !status.ok()) return status;
+  return ConfigOutcome::kRun;
+}
+
+}  // namespace octet::router

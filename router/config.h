@@ -1,0 +1,42 @@
+// The settings of octet-router, as its flags give them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+
+namespace octet::router {
+
+struct RouterConfig {
+  std::string tokenizer;
+  std::vector<std::string> pipelines;  // HOST:PORT each
+  std::string chat_format;             // empty: what the tokenizer's folder asks for
+
+  std::string host = "0.0.0.0";
+  int grpc_port = 50051;
+  int http_port = 1424;
+  int metrics_port = 9400;
+  std::string port_file;  // empty: none
+
+  uint32_t max_requests = 1024;
+  uint32_t max_sequences = 4096;
+  uint32_t max_body_mib = 8;
+  Duration default_timeout = std::chrono::minutes(10);
+  Duration pipeline_timeout = std::chrono::seconds(10);
+  Duration drain_timeout = std::chrono::seconds(30);
+  std::string log_level = "info";
+};
+
+enum class ConfigOutcome {
+  kRun,
+  kHelpPrinted,
+};
+
+// Fills config from the command line, --config and the environment. Errors: INVALID_ARGUMENT in one line that
+// names the flag.
+absl::StatusOr<ConfigOutcome> parse_config(int argc, const char* const* argv, RouterConfig& config);
+
+}  // namespace octet::router
