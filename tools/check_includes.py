@@ -1,0 +1,141 @@
+"""Checks that includes follow the dependency direction, and that every source file belongs to a target.
+
+usage: check_includes.py [--compile-commands build/release/compile_commands.json]
+
+The table RULES is the layering, lowest first: what a folder may include from the project, and which third-party families it
+may know. A folder may always include itself and the C++ and system headers. The longest matching prefix counts.
+Without --compile-commands only includes are checked.
+"""
+import argparse
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+# prefix of a path: (allowed prefixes of project headers, allowed third-party families)
+RULES = {
+    "base/check": ("", ""),
+    "base/clock": ("", ""),
+    "base/grpc_server": ("base google/rpc", "absl grpc"),
+    "base/": ("base", "absl boost cli prometheus spdlog"),
+    "kernels/": ("base/check", ""),
+    "worker/batch/": ("base/check base/clock", ""),
+    "worker/lead/": ("base/check base/clock worker/batch", ""),
+    "worker/sampling/": ("base/check worker/batch", ""),
+    "worker/checkpoint/": ("base/check base/status base/clock", "absl boost"),
+    "worker/model/": ("base/check base/status kernels worker/batch worker/checkpoint", "absl boost"),
+    "worker/link/": ("base/check base/status base/clock", "absl boost"),
+    "worker/stage/": (
+        "base/check base/status base/clock base/log kernels worker/batch worker/checkpoint worker/link worker/model worker/sampling",
+        "absl",
+    ),
+    "worker/engine/": (
+        "base/check base/status base/clock base/log kernels worker/batch worker/lead worker/link worker/metrics worker/model"
+        " worker/sampling worker/stage",
+        "absl prometheus spdlog",
+    ),
+    "worker/metrics": ("base worker/batch worker/lead", "absl prometheus"),
+    "worker/": ("base kernels octet/v1 worker", "absl grpc prometheus spdlog"),
+    "router/tokenizer/": ("base/check base/status", "absl boost protobuf sentencepiece"),
+    "router/request/": ("base/check base/status base/clock router/tokenizer", "absl"),
+    "router/metrics": ("base", "absl prometheus"),
+    "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
+    "router/generation/": (
+        "base octet/v1 router/metrics router/request router/routing router/tokenizer",
+        "absl boost spdlog",
+    ),
+    "router/api/": (
+        "base octet/v1 router/generation router/metrics router/request router/tokenizer",
+        "absl boost grpc protobuf spdlog",
+    ),
+    "router/": ("base octet/v1 router", "absl boost grpc prometheus spdlog"),
+    "tools/bench/": ("base octet/v1", "absl boost grpc"),
+    "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest prometheus protobuf"),
+}
+
+# Files that a family is kept to inside a folder that has it, so that heavy headers stay out of the rest.
+GRPC_FILES = re.compile(
+    r"^(base/grpc_server|worker/(rpc/|main)|router/(api/(apis\.h|grpc_)|routing/|router\.cc|main)|tools/bench/grpc_client|tests/)"
+)
+
+FAMILIES = {
+    "absl": r"absl/",
+    "boost": r"boost/",
+    "cli": r"CLI/",
+    "grpc": r"grpc(pp)?/",
+    "gtest": r"(gtest|gmock)/",
+    "prometheus": r"prometheus/",
+    "protobuf": r"google/protobuf/",
+    "sentencepiece": r"sentencepiece",
+    "spdlog": r"spdlog/",
+}
+# Headers of the compiler and of the system: no folder, or one of these.
+SYSTEM = re.compile(r"^([a-z0-9_.]+|(sys|netinet|arpa|linux)/[a-z0-9_.]+)$")
+PROJECT = re.compile(r"^(base|google/rpc|kernels|octet/v1|router|tests|tools|worker)/")
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+
+
+def rule_of(path):
+    prefixes = [prefix for prefix in RULES if path.startswith(prefix)]
+    return max(prefixes, key=len) if prefixes else None
+
+
+def family_of(header):
+    return next((name for name, pattern in FAMILIES.items() if re.match(pattern, header)), None)
+
+
+def complaint(path, header):
+    """Why `path` may not include `header`, or None."""
+    rule = rule_of(path)
+    if rule is None:
+        return "its folder has no rule in tools/check_includes.py"
+    projects, families = (part.split() for part in RULES[rule])
+    family = family_of(header)
+    if family == "grpc" and not GRPC_FILES.match(path):
+        return "only the files of the RPC layers know gRPC"
+    if family:
+        return None if family in families else f"{rule} may not use {family}"
+    if PROJECT.match(header):
+        allowed = projects + [rule]
+        fits = any(header.startswith(prefix if prefix.endswith("/") else prefix + end)
+                   for prefix in allowed for end in ("/", "."))
+        return None if fits else f"{rule} may include {', '.join(sorted(allowed))} of the project"
+    return None if SYSTEM.match(header) else "neither of the project, nor of the system, nor of a known family"
+
+
+def check_includes(files):
+    for path in files:
+        for number, line in enumerate(pathlib.Path(path).read_text(encoding="utf-8").splitlines(), 1):
+            match = INCLUDE.match(line)
+            why = complaint(path, match.group(2)) if match else None
+            if why:
+                yield f"{path}:{number}: includes {match.group(2)}: {why}"
+
+
+def check_targets(files, compile_commands):
+    root = pathlib.Path.cwd().resolve()
+    built = {pathlib.Path(entry["file"]).resolve() for entry in json.loads(pathlib.Path(compile_commands).read_text())}
+    for path in files:
+        if path.endswith(".cc") and root / path not in built:
+            yield f"{path}: in no target; list it in a CMakeLists.txt"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compile-commands")
+    arguments = parser.parse_args()
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.cc"],
+                            check=True, capture_output=True, text=True).stdout
+    files = [path for path in sorted(set(listed.split())) if pathlib.Path(path).exists()]
+    complaints = list(check_includes(files))
+    if arguments.compile_commands:
+        complaints += check_targets(files, arguments.compile_commands)
+    print(*complaints, sep="\n", end="\n" if complaints else "")
+    if not complaints:
+        print(f"includes: {len(files)} files keep to the layers")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
