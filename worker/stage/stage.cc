@@ -1,1 +1,302 @@
-// Placeholder while this part is being written.
+#include "worker/stage/stage.h"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "worker/checkpoint/safetensors.h"
+#include "worker/model/rank_model.h"
+#include "worker/model/weights.h"
+#include "worker/stage/batch_input.h"
+#include "worker/stage/epoch_links.h"
+#include "worker/stage/rank_threads.h"
+#include "worker/stage/sample_rows.h"
+#include "worker/stage/sequence_states.h"
+
+namespace octet::worker {
+namespace {
+
+constexpr uint32_t kMaxBlockSize = 1024;
+constexpr uint32_t kMaxBatchTokens = 1 << 16;
+
+std::span<std::byte> bytes_of(const kernels::Tensor& tensor) {
+  return {tensor.data<std::byte>(), static_cast<size_t>(tensor.num_elements() * size_of(tensor.dtype()))};
+}
+
+kernels::CpuOptions cpu_options(const StageConfig& config) {
+  kernels::CpuOptions options;
+  options.num_ranks = config.num_ranks;
+  options.threads_per_rank = config.threads_per_rank;
+  return options;
+}
+
+absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
+  const auto out_of_range = [](std::string_view flag, int64_t max, int64_t given) {
+    return invalid_field(flag, absl::StrCat("must be in [1, ", max, "], given ", given));
+  };
+  if (config.stage < 0 || config.stage >= config.num_stages) {
+    return invalid_field(
+        "--stage", absl::StrCat("must be in [0, --stages ", config.num_stages, "), given ", config.stage));
+  }
+  if (config.backend != "cpu") {
+    return invalid_field("--backend", absl::StrCat("must be cpu, given ", config.backend));
+  }
+  if (config.block_size < 1 || config.block_size > kMaxBlockSize) {
+    return out_of_range("--block-size", kMaxBlockSize, config.block_size);
+  }
+  if (config.max_batch_tokens < 1 || config.max_batch_tokens > kMaxBatchTokens) {
+    return out_of_range("--max-batch-tokens", kMaxBatchTokens, config.max_batch_tokens);
+  }
+  if (config.step_timeout <= Duration::zero()) return invalid_field("--step-timeout", "must be above 0");
+  if (absl::Status status = check_tensor_parallel(model, config.num_ranks); !status.ok()) return status;
+  if (const auto problem = find_problem(cpu_options(config))) {
+    return absl::InvalidArgumentError(absl::StrCat("--backend cpu: ", *problem));
+  }
+  return absl::OkStatus();
+}
+
+// Blocks that fit in the stage's memory. One sequence of the whole context has to fit.
+absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape) {
+  const int64_t block_bytes =
+      config.num_ranks *
+      RankModel::kv_block_bytes(shape.model, shape.layers, config.block_size, config.num_ranks);
+  const int64_t needed = (shape.model.max_model_len + int64_t{config.block_size} - 1) / config.block_size;
+  const int64_t fitting = config.kv_cache_bytes / block_bytes;
+  if (fitting < needed) {
+    constexpr int64_t kMebibyte = 1 << 20;
+    return invalid_field("--kv-cache-mib",
+                         absl::StrCat("one sequence of ", shape.model.max_model_len, " tokens needs ",
+                                      (needed * block_bytes + kMebibyte - 1) / kMebibyte,
+                                      " MiB on this stage, given ", config.kv_cache_bytes / kMebibyte));
+  }
+  const int64_t addressable = INT32_MAX / config.block_size;  // slots are 32-bit numbers
+  return static_cast<uint32_t>(std::min(fitting, addressable));
+}
+
+}  // namespace
+
+struct Stage::Impl {
+  // What one rank reports of a step.
+  struct RankTiming {
+    uint64_t receive_wait_ns = 0;
+    uint64_t compute_ns = 0;
+    uint64_t send_ns = 0;
+    uint64_t sent_bytes = 0;
+  };
+
+  Impl(const StageConfig& stage_config, StageShape stage_shape, std::unique_ptr<Checkpoint> stage_checkpoint)
+      : config(stage_config),
+        shape(std::move(stage_shape)),
+        checkpoint(std::move(stage_checkpoint)),
+        backends(kernels::make_cpu_ranks(cpu_options(config))),
+        states(is_last() ? StageRole::kSamples : StageRole::kHandsOver),
+        timings(static_cast<size_t>(config.num_ranks)),
+        threads(config.num_ranks) {
+    if (is_last()) workspace.emplace(static_cast<uint32_t>(shape.model.vocab_size));
+  }
+
+  bool is_first() const { return config.stage == 0; }
+  bool is_last() const { return config.stage == config.num_stages - 1; }
+
+  absl::Status make_models();
+  absl::Status run(const BatchPlan& plan, std::vector<SequenceSample>& samples);
+  absl::Status take_step(uint64_t step);
+  void run_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples);
+  void compute_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples);
+  absl::Status receive(int rank, uint64_t step);
+  absl::Status send(int rank, uint64_t step);
+  void add_timing(StepTiming& timing) const;
+
+  const StageConfig config;
+  const StageShape shape;
+  const std::unique_ptr<Checkpoint> checkpoint;
+  const std::vector<std::unique_ptr<kernels::Backend>> backends;  // [num_ranks]
+  std::vector<std::unique_ptr<RankModel>> models;                 // [num_ranks]
+
+  SequenceStates states;
+  BatchInput input;
+  std::optional<SamplerWorkspace> workspace;  // on the last stage
+  std::optional<uint64_t> last_step;          // in this epoch
+  Time last_end = now();
+  std::vector<RankTiming> timings;  // [num_ranks], of the last step, each written by its rank
+  EpochLinks links;
+  RankThreads threads;  // last, so that it ends before what it uses
+};
+
+absl::Status Stage::Impl::make_models() {
+  RankModelSizes sizes;
+  sizes.block_size = config.block_size;
+  sizes.num_blocks = shape.num_blocks;
+  sizes.max_batch_tokens = config.max_batch_tokens;
+  for (int rank = 0; rank < config.num_ranks; ++rank) {
+    auto weights = find_rank_weights(*checkpoint, shape.model, shape.layers, rank, config.num_ranks);
+    if (!weights.ok()) return weights.status();
+    auto model =
+        RankModel::create(*backends[static_cast<size_t>(rank)], shape.model, *std::move(weights), sizes);
+    if (!model.ok()) return model.status();
+    models.push_back(*std::move(model));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Stage::Impl::run(const BatchPlan& plan, std::vector<SequenceSample>& samples) {
+  std::fill(timings.begin(), timings.end(), RankTiming{});
+  if (absl::Status status = links.failure(); !status.ok()) return status;
+  if (absl::Status status = take_step(plan.step); !status.ok()) return status;
+  if (absl::Status status = make_batch_input(plan, states, input); !status.ok()) return status;
+  threads.run([&](int rank) { run_rank(rank, plan, samples); });
+  return links.failure();
+}
+
+// An epoch's steps rise by one, from 0 with a warm-up or from 1 without.
+absl::Status Stage::Impl::take_step(uint64_t step) {
+  const bool follows = last_step ? step == *last_step + 1 : step <= 1;
+  if (!follows) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "plan of step ", step, last_step ? absl::StrCat(" after step ", *last_step) : " opens the epoch"));
+  }
+  last_step = step;
+  return absl::OkStatus();
+}
+
+void Stage::Impl::run_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples) {
+  RankTiming& timing = timings[static_cast<size_t>(rank)];
+  const Time start = now();
+  const absl::Status received = receive(rank, plan.step);
+  if (!received.ok()) links.close(received);  // wakes the ranks that still wait
+  const Time received_at = now();
+  timing.receive_wait_ns = nanoseconds(received_at - start);
+
+  // All ranks compute or none does: those that went ahead would wait for the others in an all-reduce.
+  if (!backends[static_cast<size_t>(rank)]->all_agree(received.ok())) return;
+  compute_rank(rank, plan, samples);
+  const Time computed_at = now();
+  timing.compute_ns = nanoseconds(computed_at - received_at);
+
+  if (const absl::Status sent = send(rank, plan.step); !sent.ok()) links.close(sent);
+  timing.send_ns = nanoseconds(now() - computed_at);
+}
+
+void Stage::Impl::compute_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples) {
+  RankModel& model = *models[static_cast<size_t>(rank)];
+  model.forward(input.model);
+  if (!is_last()) return;
+  model.compute_logits(input.model, [&](int64_t first, const kernels::Tensor& logits) {
+    if (rank == 0) sample_rows(plan, input, first, logits, *workspace, samples);
+  });
+}
+
+absl::Status Stage::Impl::receive(int rank, uint64_t step) {
+  Link* const link = links.from_previous(rank);
+  if (link == nullptr) return absl::OkStatus();
+  const kernels::Tensor hidden = models[static_cast<size_t>(rank)]->hidden(input.model.num_rows());
+  return link->receive(step, bytes_of(hidden), now() + config.step_timeout);
+}
+
+absl::Status Stage::Impl::send(int rank, uint64_t step) {
+  Link* const link = links.to_next(rank);
+  if (link == nullptr) return absl::OkStatus();
+  const std::span<const std::byte> bytes =
+      bytes_of(models[static_cast<size_t>(rank)]->hidden(input.model.num_rows()));
+  timings[static_cast<size_t>(rank)].sent_bytes = bytes.size();
+  return link->send(step, bytes, now() + config.step_timeout);
+}
+
+// The slowest rank's times, all ranks' bytes.
+void Stage::Impl::add_timing(StepTiming& timing) const {
+  for (const RankTiming& rank : timings) {
+    timing.receive_wait_ns = std::max(timing.receive_wait_ns, rank.receive_wait_ns);
+    timing.compute_ns = std::max(timing.compute_ns, rank.compute_ns);
+    timing.send_ns = std::max(timing.send_ns, rank.send_ns);
+    timing.sent_bytes += rank.sent_bytes;
+  }
+}
+
+Stage::Stage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Stage::~Stage() = default;
+
+const StageConfig& Stage::config() const {
+  return impl_->config;
+}
+const StageShape& Stage::shape() const {
+  return impl_->shape;
+}
+
+absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& config) {
+  StageShape shape;
+  auto model = read_model_config(config.model_dir);
+  if (!model.ok()) return model.status();
+  shape.model = *std::move(model);
+  const auto ranges = split_layers(shape.model, config.num_stages, config.layers_per_stage);
+  if (!ranges.ok()) return ranges.status();
+  if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
+  shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
+  const auto num_blocks = count_blocks(config, shape);
+  if (!num_blocks.ok()) return num_blocks.status();
+  shape.num_blocks = *num_blocks;
+
+  auto checkpoint = Checkpoint::open(config.model_dir);
+  if (!checkpoint.ok()) return checkpoint.status();
+  const auto weight_bytes = stage_weight_bytes(**checkpoint, shape.model, shape.layers);
+  if (!weight_bytes.ok()) return weight_bytes.status();
+  shape.weight_bytes = *weight_bytes;
+
+  auto impl = std::make_unique<Impl>(config, std::move(shape), *std::move(checkpoint));
+  if (absl::Status status = impl->make_models(); !status.ok()) return status;
+  return std::unique_ptr<Stage>(new Stage(std::move(impl)));
+}
+
+absl::Status Stage::start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks) {
+  Impl& impl = *impl_;
+  impl.links.close(absl::CancelledError(absl::StrCat("epoch ", epoch, " starts")));
+  if (num_blocks < 1 || num_blocks > impl.shape.num_blocks) {
+    return absl::InvalidArgumentError(absl::StrCat("epoch ", epoch, ": num_blocks must be in [1, ",
+                                                   impl.shape.num_blocks, "], given ", num_blocks));
+  }
+  const auto num_ranks = static_cast<size_t>(impl.config.num_ranks);
+  const size_t num_receiving = impl.is_first() ? 0 : num_ranks;
+  const size_t num_sending = impl.is_last() ? 0 : num_ranks;
+  if (links.from_previous.size() != num_receiving || links.to_next.size() != num_sending) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("epoch ", epoch, ": needs ", num_receiving, " and ", num_sending,
+                     " links from the previous and to the next stage, given ", links.from_previous.size(),
+                     " and ", links.to_next.size()));
+  }
+  PlanLimits limits;
+  limits.vocab_size = static_cast<uint32_t>(impl.shape.model.vocab_size);
+  limits.max_model_len = static_cast<uint32_t>(impl.shape.model.max_model_len);
+  limits.block_size = impl.config.block_size;
+  limits.num_blocks = num_blocks;
+  limits.max_batch_tokens = impl.config.max_batch_tokens;
+  impl.states.reset(limits);
+  impl.last_step.reset();
+  impl.links.open(std::move(links));
+  return absl::OkStatus();
+}
+
+StepResult Stage::execute(const BatchPlan& plan) {
+  Impl& impl = *impl_;
+  StepResult result;
+  result.step = plan.step;
+  result.timing.idle_ns = nanoseconds(now() - impl.last_end);
+  const absl::Status status = impl.run(plan, result.samples);
+  if (!status.ok()) {
+    impl.links.close(status);
+    result.samples.clear();
+    result.error = absl::StrCat("stage ", impl.config.stage, ": ", std::string(status.message()));
+  }
+  impl.add_timing(result.timing);
+  impl.last_end = now();
+  return result;
+}
+
+void Stage::abort_epoch() {
+  impl_->links.close(absl::CancelledError("the epoch was aborted"));
+}
+
+}  // namespace octet::worker

@@ -1,5 +1,5 @@
-// One pipeline stage: its ranks (a thread and a Backend each), their weights and KV cache, what it knows of each
-// sequence, and on the last stage the samplers. It obeys batch plans; it decides nothing.
+// One pipeline stage: its ranks (a thread and a Backend each), their weights and KV cache, what it knows of
+// each sequence, and on the last stage the samplers. It obeys batch plans; it decides nothing.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,13 @@ struct StageConfig {
   std::string model_dir;
   int stage = 0;
   int num_stages = 1;
-  int num_ranks = 1;                  // tensor-parallel size
-  int threads_per_rank = 1;           // CPU backend
+  int num_ranks = 1;         // tensor-parallel size
+  int threads_per_rank = 1;  // CPU backend
   std::string backend = "cpu";
-  std::vector<int> layers_per_stage;  // empty: balanced
-  uint32_t block_size = 16;           // tokens
-  uint32_t max_batch_tokens = 512;    // rows of a micro-batch
-  int64_t kv_cache_bytes = 256 << 20; // over all ranks of the stage
+  std::vector<int> layers_per_stage;                 // empty: balanced
+  uint32_t block_size = 16;                          // tokens
+  uint32_t max_batch_tokens = 512;                   // rows of a micro-batch
+  int64_t kv_cache_bytes = 256 << 20;                // over all ranks of the stage
   Duration step_timeout = std::chrono::seconds(10);  // of one receive or send
 };
 
@@ -41,21 +41,29 @@ struct StageShape {
 
 class Stage {
  public:
-  // Loads the weights. Errors name the file and the tensor, or the flag.
+  // Loads the weights. Errors name the file and the tensor, or the flag (--stage, --stages,
+  // --layers-per-stage, --tp,
+  // --threads-per-rank, --backend, --block-size, --max-batch-tokens, --kv-cache-mib, --step-timeout).
   static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config);
   ~Stage();
 
   const StageConfig& config() const;
   const StageShape& shape() const;
 
-  // Starts an epoch: forgets every sequence, takes the links and uses the first num_blocks blocks. Not while execute() runs.
-  void start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks);
+  // Starts an epoch: forgets every sequence, takes the links and uses the first num_blocks blocks. Not while
+  // execute() runs. Errors: INVALID_ARGUMENT for no blocks or more than shape().num_blocks, or for other than
+  // one link a rank from the previous stage (none on the first) and to the next one (none on the last); then
+  // no epoch runs.
+  absl::Status start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks);
 
-  // Computes one plan; blocks until the activations are handed over, or the tokens sampled. One thread at a time. A
-  // failure (link, deadline, plan that contradicts the stage's state) is StepResult::error; then only start_epoch() helps.
+  // Computes one plan; blocks until the activations are handed over, or the tokens sampled. One call at a
+  // time. A failure (link, deadline, plan that contradicts the stage's state) is StepResult::error; it closes
+  // the links, so that the neighbours fail as well, and only start_epoch() helps. timing.resident_ns is the
+  // caller's to fill, for only it knows when the plan arrived; idle_ns counts from the end of the last call.
   StepResult execute(const BatchPlan& plan);
 
-  // Ends the epoch from any thread: a running execute() returns soon with an error.
+  // Ends the epoch from any thread: a running execute() returns soon with an error, and so does every later
+  // one.
   void abort_epoch();
 
  private:
