@@ -1,12 +1,15 @@
-// The APIs that clients speak. Each parses its own form into a RequestDraft and turns pieces into its own answers.
+// The APIs that clients speak. Each parses its own form into a RequestDraft and turns pieces into its own
+// answers.
 #pragma once
-
-#include <grpcpp/impl/codegen/service_type.h>
 
 #include <memory>
 
 #include "router/api/http_server.h"
 #include "router/api/service_context.h"
+
+namespace grpc {
+class Service;
+}  // namespace grpc
 
 namespace octet::router {
 

@@ -34,16 +34,20 @@ constexpr std::array<Row, 9> kRows = {{
 }};
 
 const Row& row_of(const absl::Status& status) {
-  const auto* row = std::find_if(kRows.begin(), kRows.end() - 1,
-                                 [&](const Row& r) { return r.status == status.code(); });
+  const auto* row =
+      std::find_if(kRows.begin(), kRows.end() - 1, [&](const Row& r) { return r.status == status.code(); });
   return *row;
 }
 
 }  // namespace
 
-int http_status(const absl::Status& status) { return row_of(status).http; }
+int http_status(const absl::Status& status) {
+  return row_of(status).http;
+}
 
-std::string outcome_label(const absl::Status& status) { return row_of(status).outcome; }
+std::string outcome_label(const absl::Status& status) {
+  return row_of(status).outcome;
+}
 
 std::string openai_error_body(const absl::Status& status) {
   const Row& row = row_of(status);

@@ -1,8 +1,9 @@
-// The one table of errors: absl status -> HTTP code, OpenAI error type, metric label. gRPC codes are absl's own
-// (base/grpc_server.h adds the google.rpc details).
+// The one table of errors: absl status -> HTTP code, OpenAI error type, metric label. gRPC codes are absl's
+// own (base/grpc_server.h adds the google.rpc details).
 //   INVALID_ARGUMENT 400 invalid_request_error "invalid" · NOT_FOUND 404 "invalid" · RESOURCE_EXHAUSTED 429
-//   rate_limit_error "overloaded" · UNAVAILABLE 503 service_unavailable_error "unavailable" · DEADLINE_EXCEEDED 504
-//   timeout_error "deadline" · CANCELLED 499 "cancelled" · everything else 500 internal_error "internal"
+//   rate_limit_error "overloaded" · UNAVAILABLE 503 service_unavailable_error "unavailable" ·
+//   DEADLINE_EXCEEDED 504 timeout_error "deadline" · CANCELLED 499 "cancelled" · everything else 500
+//   internal_error "internal"
 #pragma once
 
 #include <string>

@@ -1,1 +1,470 @@
-// Placeholder while this part is being written.
+#include "router/api/http_connection.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/beast/http/status.hpp>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status.h"
+
+namespace octet::router {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+// Of requests that a client sends before it has the answer to the one before.
+constexpr size_t kMaxPipelinedBytes = 64 << 10;
+// After a connection's last answer its client may still be sending; closing at once would reset the
+// connection and could take the answer away from it. So the rest is read and thrown away, within these
+// limits.
+constexpr Duration kLingerTimeout = std::chrono::seconds(2);
+constexpr size_t kMaxDiscardedBytes = 16 << 20;
+// Buffers that grew larger than this are given back between requests.
+constexpr size_t kKeptBufferBytes = 64 << 10;
+
+constexpr std::string_view kJson = "application/json";
+
+std::string_view reason_phrase(int status) {
+  if (status == 499) return "Client Closed Request";
+  const auto reason = boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));
+  return {reason.data(), reason.size()};
+}
+
+// The message is one of ours: it needs no escaping.
+std::string error_body(int status, std::string_view message) {
+  const std::string_view type = status >= 500 ? "internal_error" : "invalid_request_error";
+  return absl::StrCat(R"({"error":{"message":")", absl_view(message), R"(","type":")", absl_view(type),
+                      R"(","param":null,"code":null}})");
+}
+
+// A header's value may hold what a client sent; a line break in it would begin another header.
+void append_header(std::string& out, std::string_view name, std::string_view value) {
+  absl::StrAppend(&out, absl_view(name), ": ");
+  std::copy_if(value.begin(), value.end(), std::back_inserter(out),
+               [](char c) { return !absl::ascii_iscntrl(static_cast<unsigned char>(c)); });
+  out += "\r\n";
+}
+
+}  // namespace
+
+// The half of a connection that a handler holds, for one request.
+class ConnectionResponder final : public HttpResponder {
+ public:
+  ConnectionResponder(std::shared_ptr<HttpConnection> connection, asio::io_context& loop)
+      : connection_(std::move(connection)), loop_(loop) {}
+
+  ~ConnectionResponder() override {
+    if (state_ == State::kDone) return;
+    if (const auto connection = connection_.lock()) connection->abandon(state_ == State::kStreaming);
+  }
+
+  void send(int status, std::string content_type, std::string body, HttpHeaders headers) override {
+    OCTET_CHECK(state_ != State::kStreaming, "send() on a stream");
+    if (state_ == State::kDone) return;
+    finish();
+    on_connection([&](HttpConnection& connection) { connection.send(status, content_type, body, headers); });
+  }
+
+  void start_stream(int status, std::string content_type, HttpHeaders headers) override {
+    OCTET_CHECK(state_ != State::kStreaming, "start_stream() twice");
+    if (state_ == State::kDone) return;
+    state_ = State::kStreaming;
+    on_connection(
+        [&](HttpConnection& connection) { connection.start_stream(status, content_type, headers); });
+  }
+
+  void write(std::string bytes) override {
+    if (state_ != State::kStreaming) return;
+    on_connection([&](HttpConnection& connection) { connection.write(bytes); });
+  }
+
+  void end_stream() override {
+    if (state_ != State::kStreaming) return;
+    finish();
+    on_connection([](HttpConnection& connection) { connection.end_stream(); });
+  }
+
+  void on_close(std::function<void()> callback) override {
+    if (lost_) {
+      asio::post(loop_, std::move(callback));
+    } else if (state_ != State::kDone) {
+      on_close_ = std::move(callback);
+    }
+  }
+
+  // The connection is gone.
+  void lose() {
+    if (state_ == State::kDone) return;
+    state_ = State::kDone;
+    lost_ = true;
+    if (on_close_) asio::post(loop_, std::exchange(on_close_, nullptr));
+  }
+
+  bool is_done() const { return state_ == State::kDone; }
+  bool is_fresh() const { return state_ == State::kFresh; }
+
+ private:
+  enum class State { kFresh, kStreaming, kDone };
+
+  void finish() {
+    state_ = State::kDone;
+    on_close_ = nullptr;
+  }
+
+  template <typename Call>
+  void on_connection(Call call) {
+    const auto connection = connection_.lock();
+    if (connection) connection->guarded([&] { call(*connection); });
+  }
+
+  const std::weak_ptr<HttpConnection> connection_;
+  asio::io_context& loop_;
+  State state_ = State::kFresh;
+  bool lost_ = false;
+  std::function<void()> on_close_;
+};
+
+HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<HttpServerState> server)
+    : socket_(std::move(socket)), timer_(server->loop), server_(std::move(server)), parser_(server_->limits) {
+  server_->connections.insert(this);
+}
+
+HttpConnection::~HttpConnection() {
+  count_body_bytes(0);
+  server_->connections.erase(this);
+}
+
+void HttpConnection::start() {
+  guarded([&] {
+    error_code error;
+    socket_.set_option(asio::ip::tcp::no_delay(true), error);
+    socket_.non_blocking(true, error);
+    if (error) return drop();
+    advance();
+  });
+}
+
+void HttpConnection::close_if_idle() {
+  if (phase_ == Phase::kRequest && reading_ == HttpParser::State::kNothing) drop();
+}
+
+void HttpConnection::drop() {
+  if (phase_ == Phase::kClosed) return;
+  phase_ = Phase::kClosed;
+  disarm();
+  error_code ignored;
+  socket_.close(ignored);
+  output_.clear();
+  if (const auto responder = responder_.lock()) responder->lose();
+}
+
+template <typename Step>
+void HttpConnection::guarded(Step step) {
+  try {
+    step();
+  } catch (const std::exception& e) {
+    spdlog::error("http: a connection was closed by an exception: {}", loggable(e.what()));
+    drop();
+  }
+}
+
+// ---- Input
+
+void HttpConnection::wait_readable() {
+  if (waits_readable_ || input_ended_ || phase_ == Phase::kClosed) return;
+  if (phase_ == Phase::kAnswer && parser_.num_waiting_bytes() >= kMaxPipelinedBytes) return;
+  waits_readable_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](error_code) {
+    self->waits_readable_ = false;
+    self->guarded([&] { self->on_readable(); });
+  });
+}
+
+void HttpConnection::on_readable() {
+  if (phase_ == Phase::kClosed) return;
+  error_code error;
+  const size_t num_read = socket_.read_some(asio::buffer(server_->read_buffer), error);
+  if (error == asio::error::would_block || error == asio::error::interrupted) return wait_readable();
+  if (error) return on_input_end(error == asio::error::eof);
+  if (phase_ == Phase::kLinger) {
+    num_discarded_bytes_ += num_read;
+    if (num_discarded_bytes_ > kMaxDiscardedBytes) return drop();
+    return wait_readable();
+  }
+  parser_.append({server_->read_buffer.data(), num_read});
+  if (phase_ == Phase::kRequest) {
+    advance();
+  } else {
+    wait_readable();
+  }
+}
+
+void HttpConnection::on_input_end(bool clean) {
+  input_ended_ = true;
+  const bool answers = phase_ == Phase::kAnswer && answer_.is_whole;
+  if (!clean || !answers) drop();
+}
+
+void HttpConnection::count_body_bytes(size_t num_bytes) {
+  server_->num_unread_body_bytes += num_bytes - num_counted_body_bytes_;
+  num_counted_body_bytes_ = num_bytes;
+}
+
+// Goes on with the request that is being read.
+void HttpConnection::advance() {
+  const HttpParser::State state = parser_.parse();
+  count_body_bytes(parser_.num_body_bytes());
+  const bool entered = state != reading_;
+  reading_ = state;
+  switch (state) {
+    case HttpParser::State::kFailed:
+      return refuse(parser_.failure().status, parser_.failure().message);
+    case HttpParser::State::kComplete:
+      return dispatch();
+    case HttpParser::State::kNothing:
+      arm(is_first_request_ ? server_->limits.header_timeout : server_->limits.idle_timeout);
+      break;
+    case HttpParser::State::kHeader:
+      if (entered) arm(server_->limits.header_timeout);
+      break;
+    case HttpParser::State::kBody:
+      if (entered) arm(server_->limits.body_timeout);
+      await_body();
+      break;
+  }
+  if (phase_ != Phase::kRequest) return;
+  if (input_ended_) return drop();
+  wait_readable();
+}
+
+// The header is whole and the body is not: refuses what needs no body to be refused, before it is sent.
+void HttpConnection::await_body() {
+  std::string allowed;
+  if (find_handler(parser_.request(), allowed) == nullptr) return dispatch();
+  if (server_->num_unread_body_bytes > server_->limits.max_unread_body_bytes) {
+    return refuse(503, "too many request bodies are being received", {{"Retry-After", "1"}});
+  }
+  if (!parser_.expects_continue() || sent_continue_) return;
+  sent_continue_ = true;
+  output_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  flush();
+}
+
+// ---- Requests
+
+// The route's handler for the request's method, or null and the methods that the path knows (empty: no such
+// path).
+const HttpHandler* HttpConnection::find_handler(const HttpRequest& request, std::string& allowed) const {
+  const HttpServer::Routes& routes = server_->routes;
+  auto route = routes.find(request.path);
+  for (size_t slash = request.path.rfind('/');
+       route == routes.end() && slash != std::string::npos && slash > 0;
+       slash = request.path.rfind('/', slash - 1)) {
+    if (slash + 1 < request.path.size()) route = routes.find(request.path.substr(0, slash) + "/*");
+  }
+  if (route == routes.end()) return nullptr;
+  const auto& methods = route->second;
+  auto handler = methods.find(request.method);
+  if (handler == methods.end() && request.method == "HEAD") handler = methods.find("GET");
+  if (handler != methods.end()) return &handler->second;
+  for (const auto& [method, unused] : methods) absl::StrAppend(&allowed, method, ", ");
+  if (methods.contains("GET") && !methods.contains("HEAD")) allowed += "HEAD, ";
+  allowed += "OPTIONS";
+  return nullptr;
+}
+
+void HttpConnection::enter_answer(bool request_is_whole) {
+  phase_ = Phase::kAnswer;
+  answer_ = {.is_http_1_0 = parser_.is_http_1_0(),
+             .keep_alive = request_is_whole && parser_.keeps_alive() && !server_->stopping};
+  // Only a "100 Continue" can be on its way now.
+  writing_ ? arm(server_->limits.write_timeout) : disarm();
+}
+
+void HttpConnection::dispatch() {
+  enter_answer(reading_ == HttpParser::State::kComplete);
+  is_first_request_ = false;
+  const HttpRequest request = std::move(parser_.request());
+  answer_.omits_body = request.method == "HEAD";
+  std::string allowed;
+  const HttpHandler* handler = find_handler(request, allowed);
+  if (handler == nullptr) {
+    if (allowed.empty()) {
+      send(404, kJson, error_body(404, "there is nothing at this path"), {});
+    } else if (request.method == "OPTIONS") {
+      send(204, "", "", {{"Allow", allowed}});
+    } else {
+      send(405, kJson, error_body(405, "this path does not know this method"), {{"Allow", allowed}});
+    }
+    return wait_readable();
+  }
+  const auto responder = std::make_shared<ConnectionResponder>(shared_from_this(), server_->loop);
+  responder_ = responder;
+  try {
+    (*handler)(request, responder);
+  } catch (const std::exception& e) {
+    spdlog::error("http: a handler threw: {}", loggable(e.what()));
+    if (responder->is_fresh()) {
+      responder->send(500, std::string(kJson), error_body(500, "internal error"), {});
+    } else if (!responder->is_done()) {
+      return drop();
+    }
+  }
+  if (input_ended_ && !answer_.is_whole) return drop();
+  wait_readable();
+}
+
+// Answers a request that will not be read to its end, and closes.
+void HttpConnection::refuse(int status, std::string_view message, HttpHeaders headers) {
+  disarm();
+  phase_ = Phase::kAnswer;
+  answer_ = {
+      .is_http_1_0 = parser_.is_http_1_0(), .keep_alive = false, .omits_body = false, .is_whole = false};
+  send(status, kJson, error_body(status, message), headers);
+}
+
+// ---- Answers
+
+void HttpConnection::queue_head(int status, std::string_view content_type, const HttpHeaders& headers,
+                                std::string_view framing) {
+  absl::StrAppend(&output_, "HTTP/1.1 ", status, " ", absl_view(reason_phrase(status)),
+                  "\r\nServer: octet\r\n");
+  if (!content_type.empty()) append_header(output_, "Content-Type", content_type);
+  for (const auto& [name, value] : headers) append_header(output_, name, value);
+  if (!answer_.keep_alive) {
+    output_ += "Connection: close\r\n";
+  } else if (answer_.is_http_1_0) {
+    output_ += "Connection: keep-alive\r\n";
+  }
+  absl::StrAppend(&output_, absl_view(framing), "\r\n");
+}
+
+void HttpConnection::send(int status, std::string_view content_type, std::string_view body,
+                          const HttpHeaders& headers) {
+  if (phase_ != Phase::kAnswer) return;
+  const std::string length = status == 204 ? "" : absl::StrCat("Content-Length: ", body.size(), "\r\n");
+  queue_head(status, content_type, headers, length);
+  if (!answer_.omits_body) output_ += body;
+  answer_.is_whole = true;
+  flush();
+}
+
+void HttpConnection::start_stream(int status, std::string_view content_type, const HttpHeaders& headers) {
+  if (phase_ != Phase::kAnswer) return;
+  if (answer_.is_http_1_0) answer_.keep_alive = false;  // the body ends where the connection does
+  queue_head(status, content_type, headers, answer_.is_http_1_0 ? "" : "Transfer-Encoding: chunked\r\n");
+  flush();
+}
+
+void HttpConnection::write(std::string_view bytes) {
+  if (phase_ != Phase::kAnswer || bytes.empty() || answer_.omits_body) return;
+  const size_t num_queued = output_.size() + in_flight_.size() - num_written_;
+  if (num_queued + bytes.size() > server_->limits.max_queued_bytes) return drop();
+  if (answer_.is_http_1_0) {
+    output_ += bytes;
+  } else {
+    absl::StrAppend(&output_, absl::Hex(bytes.size()), "\r\n", absl_view(bytes), "\r\n");
+  }
+  flush();
+}
+
+void HttpConnection::end_stream() {
+  if (phase_ != Phase::kAnswer) return;
+  if (!answer_.is_http_1_0 && !answer_.omits_body) output_ += "0\r\n\r\n";
+  answer_.is_whole = true;
+  // A close-delimited body may have been written whole before its end was known.
+  if (output_.empty() && !writing_) return finish_answer();
+  flush();
+}
+
+// A handler let go of the request without an answer.
+void HttpConnection::abandon(bool started) {
+  if (phase_ != Phase::kAnswer) return;
+  guarded([&] {
+    if (started) return drop();
+    send(500, kJson, error_body(500, "internal error"), {});
+  });
+}
+
+void HttpConnection::flush() {
+  if (writing_ || output_.empty()) return;
+  in_flight_.clear();
+  in_flight_.swap(output_);
+  num_written_ = 0;
+  write_some();
+}
+
+void HttpConnection::write_some() {
+  writing_ = true;
+  if (phase_ == Phase::kAnswer) arm(server_->limits.write_timeout);
+  const auto rest = asio::buffer(in_flight_) + num_written_;
+  socket_.async_write_some(rest, [self = shared_from_this()](error_code error, size_t num_bytes) {
+    self->writing_ = false;
+    self->guarded([&] {
+      if (self->phase_ == Phase::kClosed) return;
+      if (error) return self->drop();
+      self->num_written_ += num_bytes;
+      if (self->num_written_ < self->in_flight_.size()) return self->write_some();
+      self->in_flight_.clear();
+      self->num_written_ = 0;
+      if (!self->output_.empty()) return self->flush();
+      if (self->phase_ != Phase::kAnswer) return;
+      self->disarm();
+      if (self->answer_.is_whole) self->finish_answer();
+    });
+  });
+}
+
+// The answer is on its way to the client: the next request, or the end.
+void HttpConnection::finish_answer() {
+  if (!answer_.keep_alive || server_->stopping) return linger();
+  if (output_.capacity() > kKeptBufferBytes) output_ = {};
+  if (in_flight_.capacity() > kKeptBufferBytes) in_flight_ = {};
+  phase_ = Phase::kRequest;
+  reading_ = HttpParser::State::kComplete;
+  sent_continue_ = false;
+  parser_.next();
+  advance();
+}
+
+void HttpConnection::linger() {
+  phase_ = Phase::kLinger;
+  error_code ignored;
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  if (input_ended_) return drop();
+  arm(kLingerTimeout);
+  wait_readable();
+}
+
+// ---- Time
+
+void HttpConnection::arm(Duration timeout) {
+  const uint64_t round = ++timer_round_;
+  timer_.expires_after(timeout);
+  timer_.async_wait([self = shared_from_this(), round](error_code error) {
+    if (!error && round == self->timer_round_) self->guarded([&] { self->on_timeout(); });
+  });
+}
+
+void HttpConnection::disarm() {
+  ++timer_round_;
+  timer_.cancel();
+}
+
+void HttpConnection::on_timeout() {
+  if (phase_ == Phase::kRequest && reading_ == HttpParser::State::kHeader) {
+    return refuse(408, "the header did not arrive in time");
+  }
+  if (phase_ == Phase::kRequest && reading_ == HttpParser::State::kBody) {
+    return refuse(408, "the body did not arrive in time");
+  }
+  drop();
+}
+
+}  // namespace octet::router

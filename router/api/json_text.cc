@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "router/tokenizer/utf8.h"
 
 namespace octet::router {
 namespace {
 
 constexpr size_t kMaxDepth = 32;
-constexpr char32_t kReplacement = 0xFFFD;
 
 bool all_finite(const boost::json::value& value) {
   switch (value.kind()) {
@@ -29,26 +29,13 @@ bool all_finite(const boost::json::value& value) {
   }
 }
 
-struct Character {
-  char32_t code = kReplacement;
-  size_t num_bytes = 1;
-};
-
-// The character at the start of a text that is not empty; U+FFFD and one byte when the bytes are not UTF-8.
-Character decode_character(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return {lead, 1};
-  const size_t size = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || text.size() < size) return {};
-  char32_t code = lead & (0xFF >> (size + 1));
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return {};
-    code = (code << 6) | (byte(i) & 0x3F);
-  }
-  constexpr std::array<char32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kSmallest[size] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return {};
-  return {code, size};
+// The code point of a whole character.
+char32_t code_point(std::string_view character) {
+  const auto lead = static_cast<unsigned char>(character[0]);
+  if (character.size() == 1) return lead;
+  char32_t code = lead & (0xFF >> (character.size() + 1));
+  for (const char c : character.substr(1)) code = (code << 6) | (static_cast<unsigned char>(c) & 0x3F);
+  return code;
 }
 
 void append_escape(std::string& out, char32_t code_unit) {
@@ -112,7 +99,8 @@ void append_object(std::string& out, const boost::json::object& object, JsonStyl
   members.reserve(object.size());
   for (const auto& member : object) members.push_back(&member);
   if (style == JsonStyle::kSortedAscii) {
-    std::sort(members.begin(), members.end(), [](const auto* a, const auto* b) { return a->key() < b->key(); });
+    std::sort(members.begin(), members.end(),
+              [](const auto* a, const auto* b) { return a->key() < b->key(); });
   }
   out += '{';
   for (size_t i = 0; i < members.size(); ++i) {
@@ -166,7 +154,7 @@ void append_value(std::string& out, const boost::json::value& value, JsonStyle s
 absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
   boost::json::parse_options options;
   options.max_depth = kMaxDepth;
-  boost::json::parser parser({}, options);
+  boost::json::stream_parser parser({}, options);
   boost::json::error_code error;
   const size_t num_parsed = parser.write_some(text, error);
   if (!error && num_parsed < text.size()) error = boost::json::error::extra_data;
@@ -184,18 +172,20 @@ absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
 void append_json_string(std::string& out, std::string_view text, JsonStyle style) {
   out += '"';
   while (!text.empty()) {
-    const Character character = decode_character(text);
-    if (character.code < 0x80) {
-      append_ascii(out, static_cast<char>(character.code));
+    const Utf8Scan scan = scan_utf8(text);
+    const std::string_view character =
+        scan.front == Utf8Front::kCharacter ? text.substr(0, scan.num_bytes) : kReplacementCharacter;
+    text.remove_prefix(scan.num_bytes);
+    if (character.size() == 1) {
+      append_ascii(out, character[0]);
     } else if (style == JsonStyle::kPlain) {
-      out += character.code == kReplacement ? std::string_view("\xEF\xBF\xBD") : text.substr(0, character.num_bytes);
-    } else if (character.code < 0x10000) {
-      append_escape(out, character.code);
+      out += character;
+    } else if (const char32_t code = code_point(character); code < 0x10000) {
+      append_escape(out, code);
     } else {  // a surrogate pair
-      append_escape(out, 0xD800 + ((character.code - 0x10000) >> 10));
-      append_escape(out, 0xDC00 + ((character.code - 0x10000) & 0x3FF));
+      append_escape(out, 0xD800 + ((code - 0x10000) >> 10));
+      append_escape(out, 0xDC00 + ((code - 0x10000) & 0x3FF));
     }
-    text.remove_prefix(character.num_bytes);
   }
   out += '"';
 }

@@ -1,5 +1,5 @@
-// JSON in and out, the same for every HTTP API. Reading is strict (RFC 8259, at most 32 levels deep, whole UTF-8, finite
-// numbers; of two equal keys the last wins); writing is compact.
+// JSON in and out, the same for every HTTP API. Reading is strict (RFC 8259, at most 32 levels deep, whole
+// UTF-8, finite numbers; of two equal keys the last wins); writing is compact.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -10,8 +10,8 @@
 
 namespace octet::router {
 
-// The object that a request body holds. Errors: INVALID_ARGUMENT saying where the text breaks; the text itself is never
-// quoted.
+// The object that a request body holds. Errors: INVALID_ARGUMENT saying where the text breaks; the text
+// itself is never quoted.
 absl::StatusOr<boost::json::object> parse_json_object(std::string_view text);
 
 enum class JsonStyle {

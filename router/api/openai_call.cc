@@ -1,0 +1,124 @@
+#include "router/api/openai_call.h"
+
+#include <boost/json.hpp>
+#include <chrono>
+#include <iterator>
+#include <utility>
+
+#include "router/api/error_mapping.h"
+#include "router/api/json_text.h"
+
+namespace octet::router {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kJson = "application/json";
+constexpr const char* kApi = "openai";
+
+HttpHeaders answer_headers(const std::string& request_id) {
+  HttpHeaders headers;
+  if (!request_id.empty()) headers.emplace_back("x-request-id", request_id);
+  return headers;
+}
+
+void send_error(HttpResponder& responder, const absl::Status& status, const std::string& request_id) {
+  HttpHeaders headers = answer_headers(request_id);
+  for (auto& header : error_headers(status)) headers.push_back(std::move(header));
+  responder.send(http_status(status), kJson, openai_error_body(status), std::move(headers));
+}
+
+void append(Piece& whole, Piece piece) {
+  whole.index = piece.index;
+  whole.text += piece.text;
+  whole.tokens.insert(whole.tokens.end(), piece.tokens.begin(), piece.tokens.end());
+  std::move(piece.logprobs.begin(), piece.logprobs.end(), std::back_inserter(whole.logprobs));
+  whole.finish = piece.finish;
+  whole.stop_reason = std::move(piece.stop_reason);
+}
+
+}  // namespace
+
+OpenAiOptions openai_options(const std::string& id_prefix, const std::string& object,
+                             const ValidatedRequest& request, const ModelInfo& model,
+                             const StreamOptions& stream) {
+  const auto unix_time = std::chrono::system_clock::now().time_since_epoch();
+  AnswerHead head{.id = id_prefix + request.request_id,
+                  .object = object,
+                  .created = std::chrono::duration_cast<std::chrono::seconds>(unix_time).count(),
+                  .model = model.name,
+                  .backend = model.backend,
+                  .seed = request.sampling.seed};
+  return {.head = std::move(head),
+          .request_id = request.request_id,
+          .choices_per_prompt = request.num_choices,
+          .stream = stream};
+}
+
+OpenAiCall::OpenAiCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder,
+                       OpenAiOptions options)
+    : GenerationCall(context, kApi, std::move(responder)), options_(std::move(options)) {}
+
+void OpenAiCall::on_piece(size_t prompt, Piece piece) {
+  piece.index += static_cast<uint32_t>(prompt) * options_.choices_per_prompt;
+  if (options_.stream.stream) {
+    for (json::object& choice : chunk_choices(std::move(piece))) send_chunk({std::move(choice)}, nullptr);
+    return;
+  }
+  if (wholes_.size() <= piece.index) wholes_.resize(piece.index + 1);
+  append(wholes_[piece.index], std::move(piece));
+}
+
+void OpenAiCall::on_done(const GenerationUsage& usage) {
+  if (!options_.stream.stream) return send_whole(usage);
+  if (options_.stream.include_usage) send_chunk({}, &usage);
+  send_event("[DONE]");
+  responder().end_stream();
+}
+
+// Before the first event an error has an HTTP status; within the stream it is the last event.
+void OpenAiCall::on_error(const absl::Status& status) {
+  if (!started_) return send_error(responder(), status, options_.request_id);
+  send_event(openai_error_body(status));
+  responder().end_stream();
+}
+
+void OpenAiCall::send_event(const std::string& data) {
+  if (!started_) {
+    started_ = true;
+    HttpHeaders headers = answer_headers(options_.request_id);
+    headers.emplace_back("Cache-Control", "no-cache");
+    responder().start_stream(200, "text/event-stream; charset=utf-8", std::move(headers));
+  }
+  responder().write(sse_event(data));
+}
+
+void OpenAiCall::send_chunk(json::array choices, const GenerationUsage* usage) {
+  json::object chunk = answer_object(options_.head);
+  chunk["choices"] = std::move(choices);
+  if (options_.stream.include_usage)
+    chunk["usage"] = usage ? json::value(usage_object(*usage)) : json::value(nullptr);
+  send_event(json_text(chunk));
+}
+
+void OpenAiCall::send_whole(const GenerationUsage& usage) {
+  json::object answer = answer_object(options_.head);
+  json::array choices;
+  choices.reserve(wholes_.size());
+  for (Piece& whole : wholes_) choices.push_back(whole_choice(std::move(whole)));
+  answer["choices"] = std::move(choices);
+  answer["usage"] = usage_object(usage);
+  responder().send(200, kJson, json_text(answer), answer_headers(options_.request_id));
+}
+
+void send_openai_error(ServiceContext& context, HttpResponder& responder, const absl::Status& status,
+                       const std::string& request_id) {
+  context.metrics.count_request(kApi, outcome_label(status));
+  send_error(responder, status, request_id);
+}
+
+std::string request_id_of(const HttpRequest& request, const std::string& in_body) {
+  return in_body.empty() ? std::string(request.header("x-request-id")) : in_body;
+}
+
+}  // namespace octet::router

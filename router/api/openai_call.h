@@ -1,0 +1,60 @@
+// What completions and chat completions share: one answer or a stream of server-sent events, choices over
+// several prompts, usage, errors before and within a stream.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "router/api/generation_call.h"
+#include "router/api/openai_request.h"
+#include "router/api/openai_response.h"
+
+namespace octet::router {
+
+struct OpenAiOptions {
+  AnswerHead head;
+  std::string request_id;
+  uint32_t choices_per_prompt = 1;
+  StreamOptions stream;
+};
+
+// id_prefix, object: as in AnswerHead.
+OpenAiOptions openai_options(const std::string& id_prefix, const std::string& object,
+                             const ValidatedRequest& request, const ModelInfo& model,
+                             const StreamOptions& stream);
+
+class OpenAiCall : public GenerationCall {
+ protected:
+  OpenAiCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder, OpenAiOptions options);
+
+  // A whole choice, as it stands in "choices". index counts over all prompts.
+  virtual boost::json::object whole_choice(Piece whole) = 0;
+  // The chunks' choices that a piece of a stream becomes, in order.
+  virtual std::vector<boost::json::object> chunk_choices(Piece piece) = 0;
+
+  void on_piece(size_t prompt, Piece piece) final;
+  void on_done(const GenerationUsage& usage) final;
+  void on_error(const absl::Status& status) final;
+
+  size_t prompt_of(uint32_t index) const { return index / options_.choices_per_prompt; }
+
+ private:
+  void send_event(const std::string& data);
+  void send_chunk(boost::json::array choices, const GenerationUsage* usage);
+  void send_whole(const GenerationUsage& usage);
+
+  const OpenAiOptions options_;
+  bool started_ = false;       // the stream
+  std::vector<Piece> wholes_;  // [num_choices] of an answer in one piece
+};
+
+// Sends a refusal, and counts it.
+void send_openai_error(ServiceContext& context, HttpResponder& responder, const absl::Status& status,
+                       const std::string& request_id = "");
+
+// The id of a request: its own "request_id", or the header x-request-id.
+std::string request_id_of(const HttpRequest& request, const std::string& in_body);
+
+}  // namespace octet::router

@@ -1,0 +1,261 @@
+#include "router/api/openai_request.h"
+
+#include <boost/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "router/api/json_fields.h"
+
+namespace octet::router {
+namespace {
+
+namespace json = boost::json;
+
+std::string_view view(json::string_view text) {
+  return {text.data(), text.size()};
+}
+
+std::string element_name(const char* name, size_t index) {
+  return absl::StrCat(name, "[", index, "]");
+}
+
+// What both kinds of requests have.
+void read_common(JsonFields& fields, RequestDraft& draft, StreamOptions& stream) {
+  draft.model = fields.string("model").value_or("");
+  draft.temperature = fields.number("temperature");
+  draft.top_p = fields.number("top_p");
+  draft.presence_penalty = fields.number("presence_penalty");
+  draft.frequency_penalty = fields.number("frequency_penalty");
+  draft.logit_bias = fields.numbers_by_integer("logit_bias");
+  draft.seed = fields.unsigned_integer("seed");
+  draft.n = fields.integer("n");
+  draft.stop = fields.string_or_strings("stop");
+  fields.string("user");
+
+  draft.top_k = fields.integer("top_k");
+  draft.min_p = fields.number("min_p");
+  draft.repetition_penalty = fields.number("repetition_penalty");
+  draft.min_tokens = fields.integer("min_tokens");
+  draft.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  draft.include_stop = fields.boolean("include_stop_str_in_output").value_or(false);
+  draft.stop_token_ids = fields.integers("stop_token_ids");
+  draft.bad_words = fields.strings("bad_words");
+  draft.timeout_seconds = fields.number("timeout");
+  draft.request_id = fields.string("request_id").value_or("");
+
+  stream.stream = fields.boolean("stream").value_or(false);
+  if (const json::object* options = fields.object("stream_options")) {
+    JsonFields option_fields(*options, "stream_options");
+    stream.include_usage = option_fields.boolean("include_usage").value_or(false);
+    fields.fail(option_fields.finish());
+    if (!stream.stream) fields.fail("stream_options", "is only allowed with stream");
+  }
+}
+
+Prompt token_prompt(JsonFields& fields, const std::string& name, const json::array& elements) {
+  std::vector<int64_t> ids;
+  ids.reserve(elements.size());
+  for (const json::value& element : elements) {
+    const int64_t* id = element.if_int64();
+    if (id == nullptr) {
+      fields.fail(absl::StrCat(name, "[", ids.size(), "]"),
+                  absl::StrCat("must be a token id, got ", absl_view(json_type_name(element))));
+      return {};
+    }
+    ids.push_back(*id);
+  }
+  return ids;
+}
+
+// A text, a list of texts, a list of token ids, or a list of such lists.
+std::vector<Prompt> read_prompts(JsonFields& fields) {
+  const json::value* value = fields.any("prompt");
+  if (value == nullptr) {
+    fields.fail("prompt", "is required");
+    return {};
+  }
+  if (const json::string* text = value->if_string()) return {Prompt(std::string(view(*text)))};
+  const json::array* elements = value->if_array();
+  if (elements == nullptr) {
+    fields.fail("prompt",
+                absl::StrCat("must be a string, an array of strings, an array of token ids or an array of "
+                             "arrays of token ids, got ",
+                             absl_view(json_type_name(*value))));
+    return {};
+  }
+  if (elements->empty()) {
+    fields.fail("prompt", "must not be empty");
+    return {};
+  }
+  if (elements->front().is_number()) return {token_prompt(fields, "prompt", *elements)};
+  std::vector<Prompt> prompts;
+  for (const json::value& element : *elements) {
+    const std::string name = element_name("prompt", prompts.size());
+    if (element.kind() != elements->front().kind() || !(element.is_string() || element.is_array())) {
+      fields.fail(
+          name, absl::StrCat("must be ", elements->front().is_array() ? "an array of token ids" : "a string",
+                             ", got ", absl_view(json_type_name(element))));
+      return {};
+    }
+    if (const json::string* text = element.if_string()) {
+      prompts.emplace_back(std::string(view(*text)));
+    } else {
+      prompts.push_back(token_prompt(fields, name, element.get_array()));
+    }
+  }
+  return prompts;
+}
+
+// "text" or [{"type": "text", "text": "..."}, ...], whose texts are joined.
+std::string read_content(JsonFields& message, const std::string& name) {
+  const json::value* value = message.any("content");
+  if (value == nullptr) {
+    message.fail("content", "is required");
+    return "";
+  }
+  if (const json::string* text = value->if_string()) return std::string(view(*text));
+  const json::array* parts = value->if_array();
+  if (parts == nullptr) {
+    message.fail("content", absl::StrCat("must be a string or an array of text parts, got ",
+                                         absl_view(json_type_name(*value))));
+    return "";
+  }
+  std::string content;
+  for (size_t i = 0; i < parts->size(); ++i) {
+    const std::string part_name = absl::StrCat(name, ".content[", i, "]");
+    const json::object* part = (*parts)[i].if_object();
+    if (part == nullptr) {
+      message.fail(invalid_field(part_name, "must be an object"));
+      return "";
+    }
+    JsonFields fields(*part, part_name);
+    const std::optional<std::string> type = fields.string("type");
+    if (fields.ok() && type != "text") fields.fail("type", "must be \"text\"; other parts are not supported");
+    const std::optional<std::string> text = fields.string("text");
+    if (!text) fields.fail("text", "is required");
+    content += text.value_or("");
+    message.fail(fields.finish());
+  }
+  return content;
+}
+
+ChatMessage read_message(JsonFields& request, const json::value& value, size_t index) {
+  const std::string name = element_name("messages", index);
+  const json::object* object = value.if_object();
+  if (object == nullptr) {
+    request.fail(name, absl::StrCat("must be an object, got ", absl_view(json_type_name(value))));
+    return {};
+  }
+  JsonFields fields(*object, name);
+  ChatMessage message;
+  const std::optional<std::string> role = fields.string("role");
+  if (!role) fields.fail("role", "is required");
+  // OpenAI's newer name of the same thing.
+  message.role = role == "developer" ? "system" : role.value_or("");
+  message.content = read_content(fields, name);
+  // A client that sends an answer back sends these as well, empty.
+  for (const char* unsupported :
+       {"name", "refusal", "tool_calls", "tool_call_id", "function_call", "audio"}) {
+    fields.refuse(unsupported);
+  }
+  fields.refuse_unless("annotations", json::array());
+  request.fail(fields.finish());
+  return message;
+}
+
+std::vector<ChatMessage> read_messages(JsonFields& fields) {
+  const json::value* value = fields.any("messages");
+  if (value == nullptr) {
+    fields.fail("messages", "is required");
+    return {};
+  }
+  const json::array* elements = value->if_array();
+  if (elements == nullptr) {
+    fields.fail("messages", absl::StrCat("must be an array, got ", absl_view(json_type_name(*value))));
+    return {};
+  }
+  std::vector<ChatMessage> messages;
+  for (const json::value& element : *elements) {
+    messages.push_back(read_message(fields, element, messages.size()));
+    if (!fields.ok()) return {};
+  }
+  return messages;
+}
+
+void read_chat_logprobs(JsonFields& fields, RequestDraft& draft) {
+  const bool wants_logprobs = fields.boolean("logprobs").value_or(false);
+  const std::optional<int64_t> num_top = fields.integer("top_logprobs");
+  if (num_top && !wants_logprobs) fields.fail("top_logprobs", "is only allowed with logprobs = true");
+  if (num_top && (*num_top < 0 || *num_top > 20)) {
+    fields.fail("top_logprobs", absl::StrCat("must be in the range 0 to 20, got ", *num_top));
+  }
+  if (wants_logprobs) draft.logprobs = num_top.value_or(0);
+}
+
+void read_chat_max_tokens(JsonFields& fields, RequestDraft& draft) {
+  const std::optional<int64_t> old_name = fields.integer("max_tokens");
+  const std::optional<int64_t> new_name = fields.integer("max_completion_tokens");
+  if (old_name && new_name && *old_name != *new_name) {
+    fields.fail("max_completion_tokens", absl::StrCat("is ", *new_name, " and max_tokens is ", *old_name,
+                                                      "; they are two names of one limit"));
+  }
+  draft.max_tokens = new_name ? new_name : old_name;
+}
+
+void refuse_unsupported_chat_fields(JsonFields& fields) {
+  for (const char* name :
+       {"tools", "functions", "audio", "metadata", "prediction", "reasoning_effort", "verbosity",
+        "web_search_options", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "moderation"}) {
+    fields.refuse(name);
+  }
+  fields.refuse_unless("tool_choice", "none");
+  fields.refuse_unless("function_call", "none");
+  fields.refuse_unless("response_format", {{"type", "text"}});
+  fields.refuse_unless("modalities", json::array{"text"});
+  fields.refuse_unless("store", false);
+  fields.refuse_unless("service_tier", "auto");
+}
+
+}  // namespace
+
+absl::StatusOr<CompletionRequest> parse_completion_request(const json::object& body) {
+  JsonFields fields(body);
+  CompletionRequest request;
+  RequestDraft& draft = request.draft;
+  read_common(fields, draft, request.stream);
+  request.prompts = read_prompts(fields);
+  draft.max_tokens = fields.integer("max_tokens");
+  draft.logprobs = fields.integer("logprobs");
+  request.echo = fields.boolean("echo").value_or(false);
+  request.prompt_logprobs = fields.integer("prompt_logprobs");
+  draft.prompt_logprobs = request.prompt_logprobs;
+  if (request.echo && draft.logprobs) {
+    draft.prompt_logprobs = std::max(*draft.logprobs, request.prompt_logprobs.value_or(0));
+  }
+  fields.refuse_unless("best_of", 1);
+  fields.refuse("suffix");
+  const absl::Status status = fields.finish();
+  if (!status.ok()) return status;
+  return request;
+}
+
+absl::StatusOr<ChatRequest> parse_chat_request(const json::object& body) {
+  JsonFields fields(body);
+  ChatRequest request;
+  read_common(fields, request.draft, request.stream);
+  request.draft.prompt = read_messages(fields);
+  read_chat_max_tokens(fields, request.draft);
+  read_chat_logprobs(fields, request.draft);
+  refuse_unsupported_chat_fields(fields);
+  const absl::Status status = fields.finish();
+  if (!status.ok()) return status;
+  return request;
+}
+
+const FieldNames& openai_field_names() {
+  static const FieldNames names = {{"timeout_seconds", "timeout"}};
+  return names;
+}
+
+}  // namespace octet::router
