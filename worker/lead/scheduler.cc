@@ -52,7 +52,7 @@ struct Scheduler::State {
   bool preempt_junior_of(const Sequence& claimant);
   void make_wait(Sequence& sequence);
   uint32_t max_running() const;
-  uint32_t num_blocks_promised() const;
+  uint64_t num_blocks_promised() const;
   SequenceUpdate commit_chunk(const PlanInFlight::Chunk& chunk, const SequenceSample* sample,
                               Sequence& sequence);
   void end(Sequence& sequence);
@@ -197,7 +197,8 @@ void Scheduler::State::plan_prefill_chunk(Sequence& sequence, BatchPlan& plan, u
 }
 
 void Scheduler::State::admit_waiting(Time now, BatchPlan& plan, uint32_t& num_rows_left) {
-  const uint32_t watermark = config.num_blocks / 100;
+  const uint64_t watermark = config.num_blocks / 100;
+  uint64_t num_promised = num_blocks_promised();
   auto next = waiting.begin();
   while (next != waiting.end() && num_rows_left > 0 && running.size() < max_running()) {
     Sequence& sequence = **next;
@@ -205,12 +206,13 @@ void Scheduler::State::admit_waiting(Time now, BatchPlan& plan, uint32_t& num_ro
       ++next;
       continue;
     }
-    const uint64_t reserve = running.empty() ? 0 : uint64_t{num_blocks_promised()} + watermark;
+    const uint64_t reserve = running.empty() ? 0 : num_promised + watermark;
     if (sequence.num_missing_blocks() + reserve > allocator.num_free()) return;
     next = waiting.erase(next);
     running.insert(&sequence);
     plan.admitted.push_back(sequence.admit());
     plan_prefill_chunk(sequence, plan, num_rows_left);
+    num_promised += sequence.num_missing_blocks();
   }
 }
 
@@ -221,8 +223,8 @@ uint32_t Scheduler::State::max_running() const {
 }
 
 // Blocks that running prefills were admitted for and have not taken yet.
-uint32_t Scheduler::State::num_blocks_promised() const {
-  uint32_t num_blocks = 0;
+uint64_t Scheduler::State::num_blocks_promised() const {
+  uint64_t num_blocks = 0;
   for (const Sequence* sequence : running) {
     if (sequence->is_prefilling()) num_blocks += sequence->num_missing_blocks();
   }
@@ -245,8 +247,7 @@ CommitOutcome Scheduler::commit(const StepResult& result) {
   for (const PlanInFlight::Chunk& chunk : plan.chunks) {
     const SequenceSample* sample = chunk.has_sample() ? &*next_sample++ : nullptr;
     const auto entry = s.sequences.find(chunk.id);
-    // Ended since.
-    if (entry == s.sequences.end() || !entry->second.is_in_flight_at(plan.step)) continue;
+    if (entry == s.sequences.end()) continue;  // ended since
     SequenceUpdate update = s.commit_chunk(chunk, sample, entry->second);
     if (sample != nullptr) outcome.updates.push_back(std::move(update));
   }
@@ -312,7 +313,6 @@ void Scheduler::reset() {
   while (!s.running.empty()) s.make_wait(**s.running.begin());
   s.released.clear();
   s.last_step = 0;
-  for (auto& [id, sequence] : s.sequences) sequence.forget_steps();
   OCTET_CHECK(s.allocator.num_free() == s.config.num_blocks, s.allocator.num_free(), " of ",
               s.config.num_blocks);
 }

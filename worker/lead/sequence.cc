@@ -65,14 +65,14 @@ SequenceChunk Sequence::plan_chunk(uint32_t num_tokens, uint64_t step) {
     chunk.first_prompt_logprob_row =
         std::min(end, num_prompt_logprobs_ - std::min(num_prompt_logprobs_, start));
   }
-  in_flight_step_ = step;
+  is_in_flight_ = true;
   last_planned_step_ = step;
   return chunk;
 }
 
 void Sequence::commit_chunk(uint32_t num_tokens, uint32_t num_prompt_logprobs) {
   OCTET_CHECK(is_in_flight(), "sequence ", id_);
-  in_flight_step_.reset();
+  is_in_flight_ = false;
   num_computed_ += num_tokens;
   num_prompt_logprobs_ += num_prompt_logprobs;
 }
@@ -93,7 +93,7 @@ void Sequence::withdraw() {
   blocks_.clear();
   num_planned_blocks_ = 0;
   num_computed_ = 0;
-  in_flight_step_.reset();
+  is_in_flight_ = false;
 }
 
 }  // namespace octet::worker

@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "worker/batch/batch_plan.h"
@@ -36,14 +37,12 @@ class Sequence {
   uint32_t num_tokens() const { return static_cast<uint32_t>(tokens_.size()); }
   uint32_t num_pending() const { return num_tokens() - num_computed_; }
   uint32_t num_pending_prompt_tokens() const;
-  TokenId token(uint32_t position) const { return tokens_[position]; }
 
   bool is_running() const { return phase_ != Phase::kWaiting; }
   bool is_prefilling() const { return phase_ == Phase::kPrefill; }
   bool is_decoding() const { return phase_ == Phase::kDecode; }
-  bool is_in_flight() const { return in_flight_step_.has_value(); }
-  bool is_in_flight_at(uint64_t step) const { return in_flight_step_ == step; }
-  // The last step of this epoch with a chunk of it, 0 when there is none.
+  bool is_in_flight() const { return is_in_flight_; }
+  // The last step with a chunk of it, since it was admitted.
   uint64_t last_planned_step() const { return last_planned_step_; }
 
   // Blocks held, and still needed for all tokens and one more.
@@ -64,8 +63,6 @@ class Sequence {
   std::optional<FinishReason> append(TokenId token, uint32_t max_model_len);
   // Back to waiting: frees the blocks. Void if it was in flight.
   void withdraw();
-  // A new epoch counts its steps anew.
-  void forget_steps() { last_planned_step_ = 0; }
 
  private:
   enum class Phase { kWaiting, kPrefill, kDecode };
@@ -87,7 +84,7 @@ class Sequence {
   uint32_t num_planned_blocks_ = 0;   // of the table, those that the stages were told
   uint32_t num_computed_ = 0;         // tokens whose keys and values are in the cache
   uint32_t num_prompt_logprobs_ = 0;  // reported, of the tokens at positions [1, num_prompt_logprobs_]
-  std::optional<uint64_t> in_flight_step_;
+  bool is_in_flight_ = false;
   uint64_t last_planned_step_ = 0;
 };
 

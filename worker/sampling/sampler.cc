@@ -19,9 +19,23 @@ bool all_finite(std::span<const float> logits) {
   return finite;
 }
 
+// In lanes, which compilers turn into vector instructions; std::max_element is ten times slower.
+float largest(std::span<const float> logits) {
+  constexpr size_t kNumLanes = 16;
+  float lanes[kNumLanes];
+  std::fill_n(lanes, kNumLanes, kBanned);
+  size_t i = 0;
+  for (; i + kNumLanes <= logits.size(); i += kNumLanes) {
+    for (size_t lane = 0; lane < kNumLanes; ++lane) lanes[lane] = std::max(lanes[lane], logits[i + lane]);
+  }
+  float result = *std::max_element(lanes, lanes + kNumLanes);
+  for (; i < logits.size(); ++i) result = std::max(result, logits[i]);
+  return result;
+}
+
 // The index of the largest, the lowest one among equals.
 TokenId argmax(std::span<const float> logits) {
-  return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), largest(logits)) - logits.begin());
 }
 
 // Sums stay finite, so that no bias or penalty can turn a logit into NaN; a banned token stays banned.
@@ -29,6 +43,25 @@ float clamped(double logit) {
   constexpr double kMax = std::numeric_limits<float>::max();
   if (logit == kBanned) return kBanned;
   return static_cast<float>(std::clamp(logit, -kMax, kMax));
+}
+
+// score_token() for finite logits; candidates is room.
+ScoredToken scored(std::span<const float> logits, TokenId token, uint32_t num_top,
+                   std::vector<TokenId>& candidates) {
+  const double offset = largest(logits);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - offset);
+  const double log_sum = std::log(sum);
+  const auto logprob = [&](TokenId id) { return static_cast<float>(logits[id] - offset - log_sum); };
+
+  ScoredToken result;
+  result.token = token;
+  result.logprob = logprob(token);
+  select_largest(logits, num_top, candidates);
+  result.top_tokens = candidates;
+  result.top_logprobs.reserve(candidates.size());
+  for (const TokenId id : candidates) result.top_logprobs.push_back(logprob(id));
+  return result;
 }
 
 }  // namespace
@@ -65,7 +98,7 @@ std::optional<ScoredToken> SequenceSampler::sample(std::span<const float> logits
   const TokenId token = choose(logits, workspace);
   tokens_.push_back(token);
   if (penalizes()) counts_.add_generated(token);
-  if (params_.logprobs.has_value()) return score_token(logits, token, *params_.logprobs, workspace);
+  if (params_.logprobs.has_value()) return scored(logits, token, *params_.logprobs, workspace.candidates_);
   ScoredToken unscored;
   unscored.token = token;
   return unscored;
@@ -117,23 +150,10 @@ void SequenceSampler::penalize(std::span<float> logits) const {
 
 std::optional<ScoredToken> score_token(std::span<const float> logits, TokenId token, uint32_t num_top,
                                        SamplerWorkspace& workspace) {
-  OCTET_CHECK(logits.size() == workspace.vocab_size_ && token < logits.size(), "token ", token, ", ",
-              logits.size(), " logits, not ", workspace.vocab_size_);
+  OCTET_CHECK(logits.size() == workspace.vocab_size_, logits.size(), " logits, not ", workspace.vocab_size_);
+  OCTET_CHECK(token < logits.size(), "token ", token, " of ", logits.size());
   if (!all_finite(logits)) return std::nullopt;
-  const double largest = logits[argmax(logits)];
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - largest);
-  const double log_sum = std::log(sum);
-  const auto logprob = [&](TokenId id) { return static_cast<float>(logits[id] - largest - log_sum); };
-
-  ScoredToken scored;
-  scored.token = token;
-  scored.logprob = logprob(token);
-  select_largest(logits, num_top, workspace.candidates_);
-  scored.top_tokens = workspace.candidates_;
-  scored.top_logprobs.reserve(scored.top_tokens.size());
-  for (const TokenId id : scored.top_tokens) scored.top_logprobs.push_back(logprob(id));
-  return scored;
+  return scored(logits, token, num_top, workspace.candidates_);
 }
 
 }  // namespace octet::worker

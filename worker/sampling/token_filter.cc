@@ -48,28 +48,26 @@ void select_largest(std::span<const float> logits, uint32_t count, std::vector<T
 TokenFilter::TokenFilter(const SamplingParams& params, std::span<const float> logits, TokenId best,
                          std::span<double> weights, std::vector<TokenId>& candidates)
     : logits_(logits), best_(best), weights_(weights) {
-  const double temperature = params.temperature;
-  const double largest = logits[best];
-  // exp(-infinity) is 0: a banned token.
-  for (size_t id = 0; id < logits.size(); ++id) weights_[id] = std::exp((logits[id] - largest) / temperature);
+  if (params.top_k > 0 && params.top_k < logits.size()) {
+    select_largest(logits, params.top_k, candidates);
+    std::fill(weights_.begin(), weights_.end(), 0.0);
+    for (const TokenId id : candidates) weights_[id] = weight(id, params.temperature);
+  } else {
+    for (TokenId id = 0; id < logits.size(); ++id) weights_[id] = weight(id, params.temperature);
+  }
   if (params.min_p > 0) keep_min_p(params.min_p);
-  if (params.top_k > 0 && params.top_k < logits.size()) keep_top_k(params.top_k, candidates);
   if (params.top_p < 1) keep_top_p(params.top_p, candidates);
+}
+
+// 0 for a banned token, whose logit is minus infinity.
+double TokenFilter::weight(TokenId id, double temperature) const {
+  return std::exp((logits_[id] - double{logits_[best_]}) / temperature);
 }
 
 // The best one's weight is 1, so a weight is the ratio that min_p bounds.
 void TokenFilter::keep_min_p(double min_p) {
   for (double& weight : weights_) {
     if (weight < min_p) weight = 0;
-  }
-}
-
-void TokenFilter::keep_top_k(uint32_t top_k, std::vector<TokenId>& candidates) {
-  select_largest(logits_, top_k, candidates);
-  const TokenId last = candidates.back();
-  const auto before = by_logit(logits_);
-  for (TokenId id = 0; id < logits_.size(); ++id) {
-    if (before(last, id)) weights_[id] = 0;
   }
 }
 

@@ -1,4 +1,4 @@
-// Which tokens of one row of logits stay after min_p, top_k and top_p, and the draw among them. No allocation
+// Which tokens of one row of logits stay after top_k, min_p and top_p, and the draw among them. No allocation
 // once its rooms have grown, and no sort of the vocabulary.
 #pragma once
 
@@ -26,8 +26,8 @@ class TokenFilter {
   TokenId pick(double draw) const;
 
  private:
+  double weight(TokenId id, double temperature) const;
   void keep_min_p(double min_p);
-  void keep_top_k(uint32_t top_k, std::vector<TokenId>& candidates);
   void keep_top_p(double top_p, std::vector<TokenId>& candidates);
   double total() const;
 

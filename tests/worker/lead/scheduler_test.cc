@@ -190,6 +190,38 @@ TEST(Scheduler, AdmitsOnlyWhatTheFreeBlocksCoverWithOneTokenMore) {
   EXPECT_EQ(h.received[3].num_ends, 1);
 }
 
+TEST(Scheduler, KeepsAHundredthOfTheCacheFreeOfNewcomersWhileOthersRun) {
+  SchedulerConfig config = roomy();
+  config.num_blocks = 400;
+  config.max_batch_tokens = 5000;
+  config.max_model_len = 1600;
+  Harness h(config);
+  submit(h, sequence(1, 3, 1));            // 1 block
+  submit(h, sequence(2, 395 * 4 - 1, 1));  // 395 blocks, which leaves 4
+  submit(h, sequence(3, 1, 1));
+  EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(1, 2));
+  h.commit();
+  submit(h, sequence(4, 395 * 4, 1));  // 396 blocks with the next token
+  EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(3)) << "4 would leave 3";
+  h.commit();
+  EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(4)) << "alone it may";
+}
+
+TEST(Scheduler, RunsNoMoreSequencesThanDecodesFitTheBudget) {
+  SchedulerConfig config = roomy();
+  config.max_batch_tokens = 3;
+  config.max_micro_batches = 2;
+  Harness h(config);
+  for (SequenceId id = 1; id <= 9; ++id) submit(h, sequence(id, 2, 30));
+  for (int i = 0; i < 20; ++i) {
+    while (h.plan().has_value()) {
+    }
+    h.commit();
+    EXPECT_LE(h.scheduler.stats().running, 6);
+  }
+  EXPECT_EQ(h.scheduler.stats().running, 6);
+}
+
 TEST(Scheduler, ASequenceThatFillsTheWholeCacheRunsToItsEnd) {
   for (uint32_t num_blocks = 1; num_blocks <= 100; num_blocks += 33) {
     SchedulerConfig config = roomy();
@@ -228,6 +260,27 @@ TEST(Scheduler, PreemptsTheYoungestWhenBlocksRunOut) {
   for (SequenceId id = 1; id <= 3; ++id) {
     EXPECT_EQ(h.received[id].tokens, expected_output(sequence(id, 2, 6), h.config));
   }
+}
+
+TEST(Scheduler, AdmitsNoOneInAMicroBatchThatPreempts) {
+  SchedulerConfig config = roomy();
+  config.num_blocks = 6;
+  Harness h(config);
+  submit(h, sequence(1, 4, 8));
+  submit(h, sequence(2, 15, 9));
+  for (int i = 0; i < 4; ++i) step(h);
+  NewSequence urgent = sequence(3, 2, 2);
+  urgent.priority = -1;
+  ASSERT_EQ(h.scheduler.stats().free_blocks, 0);
+  step(h);
+  submit(h, std::move(urgent));
+  // 1 needs its third block and 2 its sixth. The blocks of 2 would hold 3, which has to wait for the next
+  // step.
+  const std::optional<BatchPlan> plan = h.plan();
+  EXPECT_THAT(plan->released, ElementsAre(2));
+  EXPECT_THAT(rows_of(plan), ElementsAre(Pair(1, 1)));
+  h.commit();
+  EXPECT_THAT(step(h), ElementsAre(Pair(1, 1), Pair(3, 2)));
 }
 
 TEST(Scheduler, PreemptsTheLowestPriorityBeforeTheYoungest) {
@@ -380,9 +433,19 @@ TEST(Scheduler, PlansNoSequencePastItsDeadline) {
   NewSequence s = sequence(1, 5);
   s.deadline = h.now + seconds(1);
   submit(h, std::move(s));
-  submit(h, sequence(2, 5));
+  s = sequence(2, 3);
+  s.deadline = h.now + seconds(2);
+  submit(h, std::move(s));
+  s = sequence(3, 20);
+  s.deadline = h.now + seconds(3);
+  submit(h, std::move(s));
+  submit(h, sequence(4, 5));
   h.now += seconds(1);
-  EXPECT_THAT(step(h), ElementsAre(Pair(2, 5)));
+  EXPECT_THAT(step(h), ElementsAre(Pair(2, 3), Pair(3, 13)));
+  h.now += seconds(1);
+  EXPECT_THAT(step(h), ElementsAre(Pair(3, 7), Pair(4, 5)));
+  h.now += seconds(1);
+  EXPECT_THAT(step(h), ElementsAre(Pair(4, 1)));
 }
 
 TEST(Scheduler, CancelFreesBlocksAtOnceEvenInFlight) {
