@@ -33,6 +33,8 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
 
   // Ends a prompt's generation early; it counts as done.
   void stop(size_t prompt);
+  // Ends the call with an error.
+  void fail(const absl::Status& status);
 
   ServiceContext& context() { return context_; }
   HttpResponder& responder() { return *responder_; }
@@ -48,7 +50,6 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
   template <typename Call>
   void guarded(Call call);
   void finish_prompt(size_t prompt, const GenerationUsage& usage);
-  void fail(const absl::Status& status);
   void abandon();
   void end(const absl::Status& status);
 

@@ -151,7 +151,7 @@ void append_value(std::string& out, const boost::json::value& value, JsonStyle s
 
 }  // namespace
 
-absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
+absl::StatusOr<boost::json::value> parse_json(std::string_view text) {
   boost::json::parse_options options;
   options.max_depth = kMaxDepth;
   boost::json::stream_parser parser({}, options);
@@ -164,9 +164,15 @@ absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
         absl::StrCat("the body is not valid JSON at byte ", num_parsed, ": ", error.message()));
   }
   boost::json::value value = parser.release();
-  if (!value.is_object()) return absl::InvalidArgumentError("the body must be a JSON object");
   if (!all_finite(value)) return absl::InvalidArgumentError("the body holds a number that is out of range");
-  return std::move(value.get_object());
+  return value;
+}
+
+absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
+  absl::StatusOr<boost::json::value> value = parse_json(text);
+  if (!value.ok()) return value.status();
+  if (!value->is_object()) return absl::InvalidArgumentError("the body must be a JSON object");
+  return std::move(value->get_object());
 }
 
 void append_json_string(std::string& out, std::string_view text, JsonStyle style) {

@@ -10,8 +10,10 @@
 
 namespace octet::router {
 
-// The object that a request body holds. Errors: INVALID_ARGUMENT saying where the text breaks; the text
-// itself is never quoted.
+// Errors: INVALID_ARGUMENT saying where the text breaks or what is out of range; the text itself is never
+// quoted.
+absl::StatusOr<boost::json::value> parse_json(std::string_view text);
+// The object that a request body holds. Errors: as parse_json(), and when it is something else.
 absl::StatusOr<boost::json::object> parse_json_object(std::string_view text);
 
 enum class JsonStyle {
