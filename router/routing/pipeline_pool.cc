@@ -98,7 +98,7 @@ absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses)
   std::set<std::string> seen;
   for (const std::string& address : addresses) {
     if (!is_host_and_port(address)) {
-      return invalid_field("pipeline",
+      return invalid_field("--pipeline",
                            absl::StrCat("'", address, "' is not HOST:PORT with a port of 1 to 65535"));
     }
     if (!seen.insert(address).second)
