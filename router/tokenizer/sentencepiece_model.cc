@@ -1,106 +1,140 @@
 #include "router/tokenizer/sentencepiece_model.h"
 
-#include <google/protobuf/unknown_field_set.h>
-
-#include <optional>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
+#include "router/tokenizer/protobuf_fields.h"
+#include "router/tokenizer/utf8.h"
 
 namespace octet::router {
 namespace {
 
-using google::protobuf::UnknownField;
-using google::protobuf::UnknownFieldSet;
+using Fields = std::vector<ProtobufField>;
 
 // Field numbers of sentencepiece_model.proto.
-constexpr int kModelPieces = 1;
-constexpr int kModelTrainerSpec = 2;
-constexpr int kModelNormalizerSpec = 3;
-constexpr int kModelDenormalizerSpec = 5;
-constexpr int kPieceType = 3;
-constexpr int kTrainerModelType = 3;
-constexpr int kTrainerWhitespaceAsSuffix = 24;
-constexpr int kNormalizerCharsmap = 2;
-constexpr int kNormalizerAddDummyPrefix = 3;
-constexpr int kNormalizerRemoveExtraWhitespaces = 4;
-constexpr int kNormalizerEscapeWhitespaces = 5;
-constexpr uint64_t kModelTypeUnigram = 1;  // the default when the field is absent
+constexpr uint32_t kModelPieces = 1;
+constexpr uint32_t kModelTrainerSpec = 2;
+constexpr uint32_t kModelNormalizerSpec = 3;
+constexpr uint32_t kModelDenormalizerSpec = 5;
+constexpr uint32_t kPieceText = 1;
+constexpr uint32_t kPieceScore = 2;
+constexpr uint32_t kPieceType = 3;
+constexpr uint32_t kTrainerModelType = 3;
+constexpr uint32_t kTrainerWhitespaceAsSuffix = 24;
+constexpr uint32_t kTrainerByteFallback = 35;
+constexpr uint32_t kTrainerUnknownSurface = 44;
+constexpr uint32_t kTrainerBosPiece = 46;
+constexpr uint32_t kTrainerEosPiece = 47;
+constexpr uint32_t kNormalizerCharsmap = 2;
+constexpr uint32_t kNormalizerAddDummyPrefix = 3;
+constexpr uint32_t kNormalizerRemoveExtraWhitespaces = 4;
+constexpr uint32_t kNormalizerEscapeWhitespaces = 5;
 constexpr uint64_t kModelTypeBpe = 2;
 
-// Errors: the bytes are no protobuf message. what: the place in the file.
-absl::Status parse(std::string_view bytes, const std::string& what, UnknownFieldSet& fields) {
-  if (fields.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("is not a SentencePiece model (", what, " cannot be parsed)"));
-}
-
-// The last value of an integer field, as protobuf defines a field that repeats.
-std::optional<uint64_t> integer(const UnknownFieldSet& fields, int number) {
-  std::optional<uint64_t> value;
-  for (int i = 0; i < fields.field_count(); ++i) {
-    const UnknownField& field = fields.field(i);
-    if (field.number() == number && field.type() == UnknownField::TYPE_VARINT) value = field.varint();
+absl::Status read_piece(const Fields& fields, SentencePieceModel& model) {
+  SentencePieceModel::Piece piece;
+  for (const ProtobufField& field : fields) {
+    if (field.number == kPieceText && field.kind == ProtobufField::Kind::kBytes) piece.text = field.bytes;
+    if (field.number == kPieceScore && field.kind == ProtobufField::Kind::kFixed32) {
+      piece.score = std::bit_cast<float>(static_cast<uint32_t>(field.value));
+    }
+    if (field.number != kPieceType || field.kind != ProtobufField::Kind::kVarint) continue;
+    if (field.value < 1 || field.value > static_cast<uint64_t>(PieceKind::kByte)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("piece ", model.pieces.size(), " has the unknown type ", field.value));
+    }
+    piece.kind = static_cast<PieceKind>(field.value);
   }
-  return value;
-}
-
-bool has_bytes(const UnknownFieldSet& fields, int number) {
-  for (int i = 0; i < fields.field_count(); ++i) {
-    const UnknownField& field = fields.field(i);
-    const bool is_bytes = field.type() == UnknownField::TYPE_LENGTH_DELIMITED;
-    if (field.number() == number && is_bytes && !field.length_delimited().empty()) return true;
-  }
-  return false;
-}
-
-absl::Status add_piece(const UnknownFieldSet& piece, SentencePieceFacts& facts) {
-  const uint64_t kind = integer(piece, kPieceType).value_or(static_cast<uint64_t>(PieceKind::kNormal));
-  if (kind < static_cast<uint64_t>(PieceKind::kNormal) || kind > static_cast<uint64_t>(PieceKind::kByte)) {
+  if (piece.text.empty() || !is_valid_utf8(piece.text) || !std::isfinite(piece.score)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("piece ", facts.kinds.size(), " has the unknown type ", kind));
+        absl::StrCat("piece ", model.pieces.size(), " is empty, not UTF-8 or has a score that is no number"));
   }
-  facts.kinds.push_back(static_cast<PieceKind>(kind));
+  model.pieces.push_back(std::move(piece));
   return absl::OkStatus();
 }
 
-void read_trainer(const UnknownFieldSet& trainer, SentencePieceFacts& facts) {
-  facts.is_bpe = integer(trainer, kTrainerModelType).value_or(kModelTypeUnigram) == kModelTypeBpe;
-  facts.treat_whitespace_as_suffix = integer(trainer, kTrainerWhitespaceAsSuffix).value_or(0) != 0;
+void read_trainer(const Fields& fields, SentencePieceModel& model) {
+  for (const ProtobufField& field : fields) {
+    if (field.number == kTrainerModelType) model.is_bpe = field.value == kModelTypeBpe;
+    if (field.number == kTrainerWhitespaceAsSuffix) model.treat_whitespace_as_suffix = field.value != 0;
+    if (field.number == kTrainerByteFallback) model.byte_fallback = field.value != 0;
+    if (field.number == kTrainerUnknownSurface) model.unknown_surface = field.bytes;
+    if (field.number == kTrainerBosPiece) model.bos_piece = field.bytes;
+    if (field.number == kTrainerEosPiece) model.eos_piece = field.bytes;
+  }
 }
 
-void read_normalizer(const UnknownFieldSet& normalizer, SentencePieceFacts& facts) {
-  facts.add_dummy_prefix = integer(normalizer, kNormalizerAddDummyPrefix).value_or(1) != 0;
-  facts.remove_extra_whitespaces = integer(normalizer, kNormalizerRemoveExtraWhitespaces).value_or(1) != 0;
-  facts.escape_whitespaces = integer(normalizer, kNormalizerEscapeWhitespaces).value_or(1) != 0;
+void read_normalizer(const Fields& fields, SentencePieceModel& model) {
+  for (const ProtobufField& field : fields) {
+    if (field.number == kNormalizerCharsmap) model.charsmap = field.bytes;
+    if (field.number == kNormalizerAddDummyPrefix) model.add_dummy_prefix = field.value != 0;
+    if (field.number == kNormalizerRemoveExtraWhitespaces) model.remove_extra_whitespaces = field.value != 0;
+    if (field.number == kNormalizerEscapeWhitespaces) model.escape_whitespaces = field.value != 0;
+  }
+}
+
+void read_denormalizer(const Fields& fields, SentencePieceModel& model) {
+  for (const ProtobufField& field : fields) {
+    if (field.number == kNormalizerCharsmap) model.has_denormalizer = !field.bytes.empty();
+  }
+}
+
+absl::Status check_pieces(const SentencePieceModel& model) {
+  std::unordered_set<std::string_view> texts;
+  size_t num_unknown = 0;
+  for (size_t i = 0; i < model.pieces.size(); ++i) {
+    if (!texts.insert(model.pieces[i].text).second) {
+      return absl::InvalidArgumentError(absl::StrCat("piece ", i, " occurs twice"));
+    }
+    num_unknown += model.pieces[i].kind == PieceKind::kUnknown ? 1 : 0;
+  }
+  if (num_unknown == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("has ", num_unknown, " pieces of the type unknown instead of 1"));
 }
 
 }  // namespace
 
-absl::StatusOr<SentencePieceFacts> read_sentencepiece_facts(std::string_view serialized_model) {
-  UnknownFieldSet model;
-  absl::Status status = parse(serialized_model, "the file", model);
-  SentencePieceFacts facts;
-  for (int i = 0; status.ok() && i < model.field_count(); ++i) {
-    const UnknownField& field = model.field(i);
-    const bool is_part = field.type() == UnknownField::TYPE_LENGTH_DELIMITED &&
-                         (field.number() == kModelPieces || field.number() == kModelTrainerSpec ||
-                          field.number() == kModelNormalizerSpec || field.number() == kModelDenormalizerSpec);
-    if (!is_part) continue;
-    UnknownFieldSet part;
-    status = parse(field.length_delimited(), absl::StrCat("a part in field ", field.number()), part);
-    if (!status.ok()) break;
-    if (field.number() == kModelPieces) {
-      status = add_piece(part, facts);
-    } else if (field.number() == kModelTrainerSpec) {
-      read_trainer(part, facts);
-    } else if (field.number() == kModelNormalizerSpec) {
-      read_normalizer(part, facts);
+std::optional<uint8_t> byte_of_piece(std::string_view piece) {
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
+  uint8_t byte = 0;
+  const auto [end, error] = std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16);
+  if (error != std::errc() || end != piece.data() + 5) return std::nullopt;
+  return byte;
+}
+
+absl::StatusOr<SentencePieceModel> parse_sentencepiece_model(std::string_view bytes) {
+  const auto fields = parse_protobuf(bytes);
+  if (!fields.ok()) return absl::InvalidArgumentError("is not a SentencePiece model");
+  SentencePieceModel model;
+  for (const ProtobufField& field : *fields) {
+    if (field.kind != ProtobufField::Kind::kBytes) continue;
+    if (field.number != kModelPieces && field.number != kModelTrainerSpec &&
+        field.number != kModelNormalizerSpec && field.number != kModelDenormalizerSpec) {
+      continue;
+    }
+    const auto part = parse_protobuf(field.bytes);
+    if (!part.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("is not a SentencePiece model (field ", field.number, " is broken)"));
+    }
+    if (field.number == kModelPieces) {
+      const absl::Status read = read_piece(*part, model);
+      if (!read.ok()) return read;
+    } else if (field.number == kModelTrainerSpec) {
+      read_trainer(*part, model);
+    } else if (field.number == kModelNormalizerSpec) {
+      read_normalizer(*part, model);
     } else {
-      facts.has_denormalizer = has_bytes(part, kNormalizerCharsmap);
+      read_denormalizer(*part, model);
     }
   }
-  if (!status.ok()) return status;
-  return facts;
+  const absl::Status checked = check_pieces(model);
+  if (!checked.ok()) return checked;
+  return model;
 }
 
 }  // namespace octet::router

@@ -1,7 +1,10 @@
-// The facts of a SentencePiece model file that its library does not tell: the kinds of the pieces and the
-// flags of the normaliser. Read from the file's protobuf fields.
+// A SentencePiece model file as a value: its pieces and the flags that change how text becomes pieces. Read
+// by hand, because Debian's libsentencepiece carries an older protobuf of its own under the names of the real
+// one and cannot be in one process with gRPC; the tests compare everything here with that library.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,20 +13,38 @@
 
 namespace octet::router {
 
+inline constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";  // U+2581, a space inside pieces
+
 // Numbered as in the file.
 enum class PieceKind { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
-struct SentencePieceFacts {
-  std::vector<PieceKind> kinds;  // [vocab_size]
+struct SentencePieceModel {
+  struct Piece {
+    std::string text;
+    float score = 0;
+    PieceKind kind = PieceKind::kNormal;
+  };
+  std::vector<Piece> pieces;  // [vocab_size]
+
   bool is_bpe = false;
+  bool byte_fallback = false;
+  bool treat_whitespace_as_suffix = false;
+  std::string unknown_surface = " \xE2\x81\x87 ";  // what <unk> decodes to: U+2047 between spaces
+  std::string bos_piece = "<s>";
+  std::string eos_piece = "</s>";
+
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
-  bool escape_whitespaces = true;  // a space is U+2581 inside pieces
-  bool treat_whitespace_as_suffix = false;
+  bool escape_whitespaces = true;  // spaces become U+2581
+  std::string charsmap;            // rules that replace characters, compiled (char_map.h); empty: none
   bool has_denormalizer = false;
 };
 
-// Errors: INVALID_ARGUMENT when the bytes are not a protobuf message or a piece's kind is unknown.
-absl::StatusOr<SentencePieceFacts> read_sentencepiece_facts(std::string_view serialized_model);
+// "<0x0A>" -> 10; nothing for what is not the text of a byte piece.
+std::optional<uint8_t> byte_of_piece(std::string_view piece);
+
+// Errors: INVALID_ARGUMENT when the bytes are not a SentencePiece model, a piece has an unknown kind, is
+// empty, is not UTF-8 or occurs twice, or there is not exactly one <unk>.
+absl::StatusOr<SentencePieceModel> parse_sentencepiece_model(std::string_view bytes);
 
 }  // namespace octet::router

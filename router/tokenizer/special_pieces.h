@@ -1,44 +1,36 @@
-// The user-defined pieces of more than one character ("<extra_id_1>"), found in text as SentencePiece finds
-// them: the longest that begins at a position.
+// The user-defined pieces ("<extra_id_1>"), found in text as SentencePiece finds them: the longest that
+// begins at a position.
 #pragma once
 
 #include <array>
-#include <optional>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "router/tokenizer/tokenizer.h"
-
 namespace octet::router {
+
+struct SpecialPiece {
+  std::string text;
+  uint32_t id = 0;
+  // A user-defined piece of one character is that character in any text; it can be no command to the model.
+  bool is_one_character = false;
+};
 
 class SpecialPieces {
  public:
-  struct Piece {
-    std::string text;
-    TokenId id = 0;
-  };
-  explicit SpecialPieces(std::vector<Piece> pieces);
-  SpecialPieces(SpecialPieces&&) =
-      default;  // by_text_ and guard_ point into pieces_' memory, which moves along
-  SpecialPieces& operator=(SpecialPieces&&) = default;
+  SpecialPieces() = default;
+  explicit SpecialPieces(std::vector<SpecialPiece> pieces);
 
-  // The longest piece at the front of text.
-  const Piece* match_front(std::string_view text) const;
-  // A piece that, put directly before or after any text, is found as itself: it is no proper prefix of
-  // another piece, and no other piece can begin in the text before it and end inside it. Null if there is
-  // none.
-  const Piece* guard() const { return guard_; }
+  // The longest piece at the front of text, or null.
+  const SpecialPiece* match_front(std::string_view text) const;
 
  private:
-  const Piece* find_guard() const;
-
-  std::vector<Piece> pieces_;
-  std::unordered_map<std::string_view, const Piece*> by_text_;  // views of pieces_
-  std::vector<size_t> lengths_;                                 // distinct, longest first
-  std::array<bool, 256> begins_{};                              // bytes that begin a piece
-  const Piece* guard_ = nullptr;
+  std::vector<SpecialPiece> pieces_;
+  std::unordered_map<std::string, size_t> index_;  // into pieces_
+  std::vector<size_t> lengths_;                    // distinct, longest first
+  std::array<bool, 256> begins_{};                 // bytes that begin a piece
 };
 
 }  // namespace octet::router

@@ -1,7 +1,9 @@
-// SentencePiece behind the words that Octet uses. Immutable after load, used by many threads. A "special"
-// piece is a user-defined piece such as <extra_id_1>, which SentencePiece matches inside any text; control
-// pieces (<s>, </s>) and byte pieces (<0x0A>) never match text, so "</s>" in a prompt is four or so ordinary
-// tokens.
+// A SentencePiece BPE tokenizer: the model files, tokens and texts of Google's library, reimplemented so that
+// a client's text can be kept apart from the template's, and because Debian's library cannot share a process
+// with gRPC (see sentencepiece_model.h). Immutable after load, used by many threads. A "special" piece is a
+// user-defined piece such as <extra_id_1>, which is matched inside any text; control pieces (<s>, </s>) and
+// byte pieces (<0x0A>) never match text, so
+// "</s>" in a prompt is a few ordinary tokens.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +37,7 @@ struct TextPart {
   Kind kind = Kind::kPlain;
 };
 
-class Tokenizer {
+class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
  public:
   // Errors: NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong with it: not a SentencePiece
   // model, not BPE, no <s>, </s> or special piece, a flag that cannot be decoded piece by piece.
@@ -85,6 +87,7 @@ class Tokenizer {
 
  private:
   struct Impl;
+  static absl::StatusOr<std::unique_ptr<Impl>> make_impl(const std::string& path);
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,0 +1,162 @@
+#include "router/tokenizer/bpe.h"
+
+#include <algorithm>
+#include <queue>
+#include <utility>
+
+#include "router/tokenizer/utf8.h"
+
+namespace octet::router {
+
+// One text's merges: always the best pair of neighbours next, the leftmost of equals.
+class BpeEncoder::Merging {
+ public:
+  Merging(const BpeEncoder& encoder, std::string_view text, std::vector<Symbol>& symbols)
+      : encoder_(encoder), text_(text), symbols_(symbols) {}
+
+  void run() {
+    for (size_t i = 1; i < symbols_.size(); ++i) consider(i - 1, i);
+    while (!pairs_.empty()) {
+      const Pair pair = pairs_.top();
+      pairs_.pop();
+      if (still_holds(pair)) merge(pair);
+    }
+  }
+
+  // The pieces that a merged piece stands for: itself, or for one of the kind unused those that it was merged
+  // from.
+  void unfold(std::string_view piece, std::vector<std::string_view>& pieces) const {
+    const auto split = splits_.find(piece);
+    if (split == splits_.end()) {
+      pieces.push_back(piece);
+      return;
+    }
+    unfold(piece.substr(0, split->second), pieces);
+    unfold(piece.substr(split->second), pieces);
+  }
+
+ private:
+  struct Pair {
+    float score;
+    size_t left;
+    size_t right;
+    size_t num_bytes;
+
+    bool operator<(const Pair& other) const {  // for std::priority_queue: the greatest is next
+      return score != other.score ? score < other.score : left > other.left;
+    }
+  };
+
+  void consider(size_t left, size_t right) {
+    if (left == kNone || right == kNone || symbols_[left].is_frozen || symbols_[right].is_frozen) return;
+    const size_t num_bytes = symbols_[left].num_bytes + symbols_[right].num_bytes;
+    const std::string_view piece = text_.substr(symbols_[left].begin, num_bytes);
+    const auto id = encoder_.find(piece);
+    if (!id) return;
+    const SentencePieceModel::Piece& merged = encoder_.model_.pieces[*id];
+    pairs_.push({merged.score, left, right, num_bytes});
+    if (merged.kind == PieceKind::kUnused) splits_[piece] = symbols_[left].num_bytes;
+  }
+
+  // Symbols only grow or vanish, so a pair of the same size is the same pair.
+  bool still_holds(const Pair& pair) const {
+    const Symbol& left = symbols_[pair.left];
+    const Symbol& right = symbols_[pair.right];
+    return left.num_bytes != 0 && right.num_bytes != 0 && left.num_bytes + right.num_bytes == pair.num_bytes;
+  }
+
+  void merge(const Pair& pair) {
+    Symbol& left = symbols_[pair.left];
+    Symbol& right = symbols_[pair.right];
+    left.num_bytes = pair.num_bytes;
+    left.next = right.next;
+    right.num_bytes = 0;
+    if (left.next != kNone) symbols_[left.next].previous = pair.left;
+    consider(left.previous, pair.left);
+    consider(pair.left, left.next);
+  }
+
+  const BpeEncoder& encoder_;
+  const std::string_view text_;
+  std::vector<Symbol>& symbols_;
+  std::priority_queue<Pair> pairs_;
+  std::unordered_map<std::string_view, size_t>
+      splits_;  // unused piece -> bytes of its left half; views of text_
+};
+
+BpeEncoder::BpeEncoder(const SentencePieceModel& model, const SpecialPieces& specials)
+    : model_(model), specials_(specials) {
+  if (model.byte_fallback) byte_ids_.resize(256);
+  for (uint32_t id = 0; id < model.pieces.size(); ++id) {
+    const SentencePieceModel::Piece& piece = model.pieces[id];
+    if (piece.kind == PieceKind::kNormal || piece.kind == PieceKind::kUnused) pieces_.emplace(piece.text, id);
+    if (piece.kind == PieceKind::kUnknown) unknown_id_ = id;
+    if (piece.kind == PieceKind::kByte && model.byte_fallback) byte_ids_[*byte_of_piece(piece.text)] = id;
+  }
+}
+
+std::optional<uint32_t> BpeEncoder::find(std::string_view piece) const {
+  const auto found = pieces_.find(piece);
+  if (found == pieces_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<BpeEncoder::Symbol> BpeEncoder::split(const NormalizedText& text) const {
+  std::vector<Symbol> symbols;
+  const std::string_view all = text.text;
+  ByteRanges::Walk plain(text.plain);
+  auto literal = text.literals.begin();
+  for (size_t at = 0; at < all.size();) {
+    Symbol symbol;
+    symbol.begin = at;
+    symbol.num_bytes = scan_utf8(all.substr(at)).num_bytes;
+    const SpecialPiece* special = specials_.match_front(all.substr(at));
+    if (literal != text.literals.end() && *literal == at) {
+      symbol.is_frozen = true;  // without an id: spelled in byte pieces
+      ++literal;
+    } else if (special != nullptr &&
+               (special->is_one_character || !plain.touches(at, at + special->text.size()))) {
+      symbol.num_bytes = special->text.size();
+      symbol.id = special->id;
+      symbol.is_frozen = true;
+    }
+    at += symbol.num_bytes;
+    symbol.previous = symbols.empty() ? kNone : symbols.size() - 1;
+    symbol.next = at < all.size() ? symbols.size() + 1 : kNone;
+    symbols.push_back(symbol);
+  }
+  return symbols;
+}
+
+void BpeEncoder::append(std::string_view piece, std::optional<uint32_t> id, Output& output) const {
+  const bool is_run = output.ends_unknown;  // without byte fallback a run of unknown characters is one <unk>
+  output.ends_unknown = !id;
+  if (id) {
+    output.ids.push_back(*id);
+  } else if (!byte_ids_.empty()) {
+    for (const char byte : piece) output.ids.push_back(byte_ids_[static_cast<unsigned char>(byte)]);
+  } else if (!is_run) {
+    output.ids.push_back(unknown_id_);
+  }
+}
+
+std::vector<uint32_t> BpeEncoder::encode(const NormalizedText& text) const {
+  std::vector<Symbol> symbols = split(text);
+  Merging merging(*this, text.text, symbols);
+  merging.run();
+  Output output;
+  std::vector<std::string_view> pieces;
+  for (size_t i = symbols.empty() ? kNone : 0; i != kNone; i = symbols[i].next) {
+    const std::string_view piece = std::string_view(text.text).substr(symbols[i].begin, symbols[i].num_bytes);
+    if (symbols[i].is_frozen) {
+      append(piece, symbols[i].id, output);
+      continue;
+    }
+    pieces.clear();
+    merging.unfold(piece, pieces);
+    for (const std::string_view part : pieces) append(part, find(part), output);
+  }
+  return std::move(output.ids);
+}
+
+}  // namespace octet::router
