@@ -5,7 +5,7 @@
 namespace octet::kernels {
 namespace {
 
-bool is_matrix(const Tensor& t) {
+bool is_fp32_matrix(const Tensor& t) {
   return t.rank() == 2 && t.dtype() == DType::kFloat32;
 }
 
@@ -13,7 +13,7 @@ bool is_weight(const Tensor& t) {
   return t.dtype() == DType::kBFloat16 || t.dtype() == DType::kFloat32;
 }
 
-bool is_heads(const Tensor& t) {
+bool is_fp32_heads(const Tensor& t) {
   return t.rank() == 3 && t.dtype() == DType::kFloat32 && t.packed();
 }
 
@@ -46,7 +46,7 @@ void check_chunk(const AttentionChunk& chunk, int64_t first_row, int64_t num_blo
 }  // namespace
 
 void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token) {
-  OCTET_CHECK(is_matrix(output) && table.rank() == 2 && is_weight(table));
+  OCTET_CHECK(is_fp32_matrix(output) && table.rank() == 2 && is_weight(table));
   OCTET_CHECK(output.size(0) == static_cast<int64_t>(tokens.size()), output.size(0), " rows, ", tokens.size(),
               " tokens");
   OCTET_CHECK(output.size(1) == table.size(1), output.size(1), " and ", table.size(1), " columns");
@@ -55,7 +55,7 @@ void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor t
 }
 
 void Backend::layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) {
-  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input));
   check_same_shape(output, input);
   OCTET_CHECK(is_weight(weight) && weight.rank() == 1 && weight.size(0) == input.size(1), weight.size(0));
   OCTET_CHECK(is_weight(bias) && bias.rank() == 1 && bias.size(0) == input.size(1), bias.size(0));
@@ -66,7 +66,7 @@ void Backend::layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias
 }
 
 void Backend::linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
-  OCTET_CHECK(is_matrix(output) && is_matrix(input) && weight.rank() == 2 && is_weight(weight));
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input) && weight.rank() == 2 && is_weight(weight));
   OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
   OCTET_CHECK(input.size(1) == weight.size(1), input.size(1), " and ", weight.size(1), " deep");
   OCTET_CHECK(output.size(1) == weight.size(0), output.size(1), " and ", weight.size(0), " columns");
@@ -75,7 +75,7 @@ void Backend::linear(Tensor output, Tensor input, Tensor weight, Epilogue epilog
 }
 
 void Backend::add(Tensor output, Tensor input) {
-  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input));
   check_same_shape(output, input);
   if (output.num_elements() == 0) return;
   do_add(output, input);
@@ -84,7 +84,7 @@ void Backend::add(Tensor output, Tensor input) {
 void Backend::rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
                                   std::span<const int32_t> slots, const RotaryTable& table,
                                   const KvLayer& kv) {
-  OCTET_CHECK(is_heads(query) && is_heads(key) && is_heads(value));
+  OCTET_CHECK(is_fp32_heads(query) && is_fp32_heads(key) && is_fp32_heads(value));
   check_same_shape(key, value);
   check_kv(kv);
   const int64_t num_tokens = query.size(0);
@@ -94,7 +94,7 @@ void Backend::rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::s
   OCTET_CHECK(key.size(2) == query.size(2), key.size(2), " and ", query.size(2), " deep");
   OCTET_CHECK(kv.keys.size(2) == key.size(1) && kv.keys.size(3) == key.size(2), "cache of ", kv.keys.size(2),
               " x ", kv.keys.size(3), ", keys of ", key.size(1), " x ", key.size(2));
-  OCTET_CHECK(is_matrix(table.cosines) && is_matrix(table.sines) && table.cosines.packed() &&
+  OCTET_CHECK(is_fp32_matrix(table.cosines) && is_fp32_matrix(table.sines) && table.cosines.packed() &&
               table.sines.packed());
   check_same_shape(table.cosines, table.sines);
   OCTET_CHECK(2 * table.cosines.size(1) <= query.size(2), 2 * table.cosines.size(1), " rotary dimensions of ",
@@ -111,7 +111,7 @@ void Backend::rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::s
 
 void Backend::paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                               std::span<const AttentionChunk> chunks) {
-  OCTET_CHECK(is_heads(output) && is_heads(query));
+  OCTET_CHECK(is_fp32_heads(output) && is_fp32_heads(query));
   check_same_shape(output, query);
   check_kv(kv);
   OCTET_CHECK(kv.keys.size(3) == query.size(2), kv.keys.size(3), " and ", query.size(2), " deep");
@@ -128,7 +128,7 @@ void Backend::paged_attention(Tensor output, Tensor query, const KvLayer& kv,
 }
 
 void Backend::gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) {
-  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input));
   OCTET_CHECK(output.size(0) == static_cast<int64_t>(rows.size()), output.size(0), " and ", rows.size(),
               " rows");
   OCTET_CHECK(output.size(1) == input.size(1), output.size(1), " and ", input.size(1), " columns");
@@ -139,13 +139,13 @@ void Backend::gather_rows(Tensor output, Tensor input, std::span<const int32_t> 
 }
 
 void Backend::all_reduce(Tensor data) {
-  OCTET_CHECK(is_matrix(data) && data.packed());
+  OCTET_CHECK(is_fp32_matrix(data) && data.packed());
   if (data.num_elements() == 0 || num_ranks() == 1) return;
   do_all_reduce(data);
 }
 
 void Backend::all_gather_columns(Tensor output, Tensor input) {
-  OCTET_CHECK(is_matrix(output) && is_matrix(input));
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input));
   OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
   OCTET_CHECK(output.size(1) == num_ranks() * input.size(1), output.size(1), " columns of ", num_ranks(),
               " x ", input.size(1));

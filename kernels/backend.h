@@ -43,8 +43,7 @@ struct AttentionChunk {
   std::span<const int32_t> block_table;  // [ceil((start_position + num_rows) / block_size)] block ids
 };
 
-// Cosines and sines of the rotary embedding, made once for all positions (make_rotary_table in
-// rotary_table.h).
+// Cosines and sines of the rotary embedding, made once for all positions, see rotary_table.h.
 struct RotaryTable {
   Tensor cosines;                   // [max_positions, rotary_dim / 2] fp32
   Tensor sines;                     // the same
@@ -64,8 +63,7 @@ class Backend {
   virtual std::unique_ptr<Buffer> allocate(int64_t num_bytes) = 0;
 
   // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among
-  // the other collectives. It lets the ranks act alike on what only some of them saw, a failed receive for
-  // example.
+  // the other collectives. With it ranks act alike on what only some of them saw, such as a failed receive.
   virtual bool all_agree(bool ok) = 0;
 
   // output[t, :] = table[tokens[t] - first_token, :] where the token lies in [first_token, first_token + V),

@@ -3,9 +3,11 @@
 //   output[t, r * num_columns + n] = rank r's input[t, n]   on every rank
 //
 // Shapes     output [num_tokens, num_ranks * num_columns] fp32, input [num_tokens, num_columns] fp32.
-// Mapping    every rank shows its input, they meet, every rank copies all, they meet before an input may
-// change. Precision  exact. Cost       8 * num_tokens * num_ranks * num_columns bytes a rank and two
-// barriers; memory bound. Checked by tests/kernels/all_gather_test.cc.
+// Requires   every rank calls it in the same order with the same shape.
+// Mapping    every rank shows its input, they meet, every rank copies all, they meet before an input changes.
+// Precision  exact.
+// Cost       8 * num_tokens * num_ranks * num_columns bytes a rank and two barriers; memory bound.
+// Checked by tests/kernels/all_gather_test.cc.
 #include <cstring>
 
 #include "kernels/cpu/communicator.h"

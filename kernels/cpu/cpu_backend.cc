@@ -171,7 +171,6 @@ void CpuBackend::do_paged_attention(Tensor output, Tensor query, const KvLayer& 
   if (threads_.num_threads() > 1 && static_cast<int64_t>(tiles_.size()) < threads_.num_threads()) {
     make_tiles(args.num_heads, args.num_kv_heads, std::min(group, kSmallTileHeads), chunks);
   }
-  constexpr int64_t kLanes = 16;
   const int64_t scratch_per_thread = kMaxTileQueries * divide_up(args.head_dim, kLanes) * kLanes;
   const size_t scratch_size = static_cast<size_t>(threads_.num_threads() * scratch_per_thread);
   if (scratch_.size() < scratch_size) scratch_.resize(scratch_size);

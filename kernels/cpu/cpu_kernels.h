@@ -18,6 +18,9 @@
 
 namespace octet::kernels {
 
+// fp32 lanes of the vectors in simd.h.
+inline constexpr int64_t kLanes = 16;
+
 struct EmbeddingArgs {
   float* output;          // [num_tokens, hidden]
   const int32_t* tokens;  // [num_tokens]
@@ -104,7 +107,7 @@ struct CpuKernels {
   void (*linear)(const LinearArgs& args, int64_t first_column, int64_t last_column);
   void (*add)(float* output, const float* input, int64_t num_elements);
   void (*rotary_and_kv_write)(const RotaryArgs& args, int64_t first_row, int64_t last_row);
-  // scratch: [kMaxTileQueries, head_dim rounded up to a multiple of 16] fp32.
+  // scratch: [kMaxTileQueries, head_dim rounded up to kLanes] fp32.
   void (*paged_attention)(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
                           float* scratch);
 };

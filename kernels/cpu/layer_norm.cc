@@ -6,8 +6,8 @@
 // Shapes     output, input [num_tokens, hidden] fp32; weight, bias [hidden] bf16 or fp32.
 // Requires   output does not alias input (Backend::layer_norm checks it).
 // Mapping    a thread takes a contiguous part of the rows.
-// Precision  fp32; sixteen lanes of partial sums, then simd.h's tree. Two passes, so that the variance does
-// not cancel. Cost       8 * num_tokens * hidden bytes; the second and third read of a row hit the cache.
+// Precision  fp32; sixteen lanes of partial sums, then simd.h's tree. Two passes, lest the variance cancel.
+// Cost       8 * num_tokens * hidden bytes; the second and third read of a row hit the cache.
 // Checked by tests/kernels/layer_norm_test.cc.
 #include "kernels/cpu/op_kernels.h"
 #include "kernels/cpu/simd.h"

@@ -1,20 +1,16 @@
-// Matrix product with a weight that is stored output-major, as the checkpoint has it: a dot product for each
-// element.
+// Matrix product with a weight that is stored output-major, as in the checkpoint: a dot product an element.
 //
 //   output[t, n] = epilogue(sum_k input[t, k] * weight[n, k])
 //
-// Shapes     output [num_rows, num_columns] fp32, input [num_rows, depth] fp32, weight [num_columns, depth]
-// bf16 or
-//            fp32; rows may be strided, pointers need no alignment (weights are read where the file is
-//            mapped).
+// Shapes     output [num_rows, num_columns] fp32, input [num_rows, depth] fp32,
+//            weight [num_columns, depth] bf16 or fp32. Rows may be strided.
+// Requires   nothing of alignment: weights are read where the file is mapped.
 // Mapping    a thread takes a contiguous part of the columns, so that it alone reads their weights. It walks
-// over them
-//            in tiles whose weights stay in its L2 cache, and over each tile in blocks of rows (registers):
-//            decode streams every weight once, prefill once a tile and then from L2.
+//            over them in tiles whose weights stay in its L2 cache, and over each tile in blocks of rows that
+//            share registers: decode streams every weight once, prefill once a tile and then from L2.
 // Precision  fp32 sums of fp32 products in dot_block()'s fixed order; bf16 widens exactly.
-// Cost       num_columns * depth * (size of a weight) + 4 * num_rows * (depth + num_columns) bytes. With one
-// row memory
-//            bound: one rank's up projection of the 340B model at TP 8 is 9216 x 18432 x 2 = 340 MB.
+// Cost       num_columns * depth * (size of a weight) + 4 * num_rows * (depth + num_columns) bytes; with one
+//            row memory bound. A rank's up projection at 340B, TP 8 is 9216 x 18432 x 2 = 340 MB.
 // Checked by tests/kernels/linear_test.cc.
 #include "kernels/cpu/dot_block.h"
 #include "kernels/cpu/op_kernels.h"

@@ -4,19 +4,16 @@
 //   g = h / (num_heads / num_kv_heads)
 //
 // Shapes     output, query [num_tokens, num_heads, head_dim] fp32; keys, values [num_blocks, block_size,
-// num_kv_heads,
-//            head_dim] fp32, found through the sequence's block table.
-// Mapping    a thread takes a contiguous part of the tiles (AttentionTile): queries that share keys and
-// values, at
-//            most sixteen. For each tile it walks over the keys in blocks of 32 positions counted from
-//            position 0, with an online softmax; a block of keys and values of head_dim 192 (48 KB) stays in
-//            L1 and L2.
-// Precision  fp32. A score is dot_block()'s sum; the sums of a block are in simd.h's order, values are added
-// in order
-//            of their position. So a row's bits depend on its position, its query and the keys and values up
-//            to it, not on the tile, the chunk or the size of the cache's blocks.
-// Cost       8 * (position + 1) * head_dim bytes of cache for each tile and row of KV heads; decode is memory
-// bound. Checked by tests/kernels/paged_attention_test.cc.
+//            num_kv_heads, head_dim] fp32, found through the sequence's block table.
+// Requires   block ids inside the cache (Backend::paged_attention checks them).
+// Mapping    a thread takes a contiguous part of the tiles (AttentionTile): up to sixteen queries that share
+//            keys and values. For each tile it walks over the keys in blocks of 32 positions, counted from
+//            position 0, with an online softmax; a block of head_dim 192 (48 KB) stays in L1 and L2.
+// Precision  fp32. A score is dot_block()'s sum, a block's weights are added in simd.h's order, values are
+//            added in order of position. So a row's bits depend on its query, its position and the keys and
+//            values up to it; not on the tile, the chunk or the size of the cache's blocks.
+// Cost       8 * (position + 1) * head_dim bytes of cache for each row and KV head; decode is memory bound.
+// Checked by tests/kernels/paged_attention_test.cc.
 #include "kernels/cpu/dot_block.h"
 #include "kernels/cpu/op_kernels.h"
 #include "kernels/cpu/simd.h"

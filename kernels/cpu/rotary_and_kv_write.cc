@@ -1,12 +1,11 @@
 // Partial rotary embedding of query and key, and the key's and value's way into the paged cache.
 //
-//   x'[i]        = x[i] * cos - x[i + half] * sin      for i < half = rotary_dim / 2, at the token's
-//   position; x'[i + half] = x[i + half] * cos + x[i] * sin      dimensions from rotary_dim on pass through
+//   x'[i]        = x[i] * cos - x[i + half] * sin   for i < half = rotary_dim / 2, at the token's position;
+//   x'[i + half] = x[i + half] * cos + x[i] * sin   dimensions from rotary_dim on pass through;
 //   query = query';  cached_keys[slots[t]] = key';  cached_values[slots[t]] = value
 //
 // Shapes     query [num_tokens, num_heads, head_dim]; key, value [num_tokens, num_kv_heads, head_dim];
-//            cosines, sines [max_positions, half]; the cache [num_slots, num_kv_heads, head_dim]; all fp32,
-//            packed.
+//            cosines, sines [max_positions, half]; cache [num_slots, num_kv_heads, head_dim]; all fp32.
 // Requires   positions below max_positions, slots below num_slots (Backend::rotary_and_kv_write checks them).
 // Mapping    a thread takes a contiguous part of the tokens.
 // Precision  two products and one sum in fp32, each rounded, as transformers computes them.

@@ -3,6 +3,8 @@
 // (i with i + 8, then + 4, + 2, + 1). For the files that are compiled once for each set, see cpu_kernels.h.
 #pragma once
 
+#include "kernels/cpu/cpu_kernels.h"
+
 #if defined(__AVX512F__)
 #include "kernels/cpu/simd_avx512.h"
 #else
@@ -11,8 +13,6 @@
 
 namespace octet::kernels::OCTET_ISA {
 namespace {
-
-inline constexpr int64_t kLanes = 16;
 
 // The first count (1..15) lanes; the others are 0.
 inline F32x16 load_first(const BFloat16* p, int64_t count) {
