@@ -31,7 +31,7 @@ inline constexpr int kMaxCpuThreadsPerRank = 256;
 std::optional<std::string> find_problem(const CpuOptions& options);
 
 // The stage's ranks 0 .. num_ranks - 1. They share a communicator, so each must be called from a thread of
-// its own. Requires find_problem(options) == nullopt.
+// its own. Requires find_problem(options) == nullopt. Ends the process if the system refuses the threads.
 std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options);
 
 }  // namespace octet::kernels

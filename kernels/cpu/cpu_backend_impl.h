@@ -37,6 +37,7 @@ class CpuBackend final : public Backend {
   void do_all_reduce(Tensor data) override;
   void do_all_gather_columns(Tensor output, Tensor input) override;
 
+  // Fills tiles_: each chunk's rows and heads, heads_per_tile heads of a KV head in a tile.
   void make_tiles(int64_t num_heads, int64_t num_kv_heads, int64_t heads_per_tile,
                   std::span<const AttentionChunk> chunks);
 
