@@ -117,7 +117,7 @@ TokenId TokenFilter::pick(double draw) const {
     sum += weights_[id];
     if (sum > target) return id;
   }
-  // The product rounded up to the total.
+  // Only for a draw so near to 1 that the product was rounded to the total.
   return best_;
 }
 

@@ -209,6 +209,7 @@ class RandomWork {
     const SchedulerStats stats = harness_.scheduler.stats();
     ASSERT_EQ(stats.running + stats.waiting, live_.size());
     ASSERT_LE(stats.running, harness_.config.max_running_sequences);
+    ASSERT_LE(stats.running, harness_.config.max_batch_tokens * harness_.config.max_micro_batches);
     ASSERT_EQ(stats.micro_batches_in_flight, harness_.results.size());
     uint64_t num_prompt_tokens = 0;
     for (const SequenceId id : live_) num_prompt_tokens += submitted_.at(id).prompt.size();

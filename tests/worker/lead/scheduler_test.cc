@@ -190,6 +190,23 @@ TEST(Scheduler, AdmitsOnlyWhatTheFreeBlocksCoverWithOneTokenMore) {
   EXPECT_EQ(h.received[3].num_ends, 1);
 }
 
+TEST(Scheduler, AdmitsNoOneIntoBlocksThatARunningPrefillWillNeed) {
+  SchedulerConfig config = roomy();
+  config.num_blocks = 12;
+  config.max_micro_batches = 2;
+  Harness in_flight(config);
+  submit(in_flight, sequence(1, 40, 1));  // 11 blocks, of which the first chunk takes 4
+  submit(in_flight, sequence(2, 8, 1));
+  EXPECT_THAT(rows_of(in_flight.plan()), ElementsAre(Pair(1, 16)));
+  EXPECT_FALSE(in_flight.plan().has_value());
+
+  config.num_blocks = 3;
+  Harness same_plan(config);
+  submit(same_plan, sequence(1, 4, 2));  // 2 blocks, of which the prompt takes 1
+  submit(same_plan, sequence(2, 4, 2));
+  EXPECT_THAT(rows_of(same_plan.plan()), ElementsAre(Pair(1, 4)));
+}
+
 TEST(Scheduler, KeepsAHundredthOfTheCacheFreeOfNewcomersWhileOthersRun) {
   SchedulerConfig config = roomy();
   config.num_blocks = 400;
@@ -201,25 +218,29 @@ TEST(Scheduler, KeepsAHundredthOfTheCacheFreeOfNewcomersWhileOthersRun) {
   submit(h, sequence(3, 1, 1));
   EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(1, 2));
   h.commit();
-  submit(h, sequence(4, 395 * 4, 1));  // 396 blocks with the next token
-  EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(3)) << "4 would leave 3";
+  submit(h, sequence(4, 397 * 4, 1));  // 398 blocks with the next token
+  EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(3)) << "4 would leave 1";
   h.commit();
   EXPECT_THAT(admitted_in(*h.plan()), ElementsAre(4)) << "alone it may";
 }
 
-TEST(Scheduler, RunsNoMoreSequencesThanDecodesFitTheBudget) {
+TEST(Scheduler, RunsNoMoreSequencesThanAllMicroBatchesHaveRows) {
   SchedulerConfig config = roomy();
   config.max_batch_tokens = 3;
   config.max_micro_batches = 2;
   Harness h(config);
-  for (SequenceId id = 1; id <= 9; ++id) submit(h, sequence(id, 2, 30));
-  for (int i = 0; i < 20; ++i) {
-    while (h.plan().has_value()) {
-    }
-    h.commit();
-    EXPECT_LE(h.scheduler.stats().running, 6);
-  }
-  EXPECT_EQ(h.scheduler.stats().running, 6);
+  submit(h, sequence(1, 1));
+  step(h);
+  SequenceId id = 2;
+  for (const uint32_t num_prompt_tokens : {3, 4, 2, 1, 20, 20}) submit(h, sequence(id++, num_prompt_tokens));
+  EXPECT_THAT(rows_of(h.plan()), ElementsAre(Pair(1, 1), Pair(2, 2)));
+  EXPECT_THAT(rows_of(h.plan()), ElementsAre(Pair(3, 3)));
+  h.commit();
+  EXPECT_THAT(rows_of(h.plan()), ElementsAre(Pair(1, 1), Pair(2, 1), Pair(4, 1)));
+  h.commit();
+  EXPECT_THAT(rows_of(h.plan()), ElementsAre(Pair(3, 1), Pair(5, 1), Pair(6, 1)));
+  h.commit();
+  EXPECT_THAT(rows_of(h.plan()), ElementsAre(Pair(1, 1), Pair(4, 1))) << "six run, and 7 has to wait";
 }
 
 TEST(Scheduler, ASequenceThatFillsTheWholeCacheRunsToItsEnd) {
@@ -446,6 +467,19 @@ TEST(Scheduler, PlansNoSequencePastItsDeadline) {
   EXPECT_THAT(step(h), ElementsAre(Pair(3, 7), Pair(4, 5)));
   h.now += seconds(1);
   EXPECT_THAT(step(h), ElementsAre(Pair(4, 1)));
+}
+
+TEST(Scheduler, ASequencePastItsDeadlinePreemptsNoOne) {
+  Harness h(three_blocks());
+  NewSequence s = sequence(1, 2, 6);
+  s.deadline = h.now + seconds(1);
+  submit(h, std::move(s));
+  submit(h, sequence(2, 1, 6));
+  submit(h, sequence(3, 1, 6));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(step(h).size(), 3);
+  h.now += seconds(1);
+  EXPECT_THAT(step(h), ElementsAre(Pair(2, 1), Pair(3, 1))) << "1 needs a second block";
+  EXPECT_EQ(h.scheduler.stats().preemptions, 0);
 }
 
 TEST(Scheduler, CancelFreesBlocksAtOnceEvenInFlight) {

@@ -1,7 +1,9 @@
 // Random parameters and logits against the oracle, token by token, and the distribution of many draws.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 
 #include "tests/worker/sampling/sampler_oracle.h"

@@ -12,6 +12,9 @@
 namespace octet::worker {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAre;
 
@@ -79,6 +82,8 @@ TEST(Sampler, BansTheLastTokenOfABadWordAfterTheOthers) {
   AdmittedSequence s = greedy({7, 8}, {9});
   s.sampling.bad_words = {{8, 9, 1}};  // its others span prompt and output
   EXPECT_THAT(draw(s, {0, 5, 4, 0, 0, 0, 0, 0, 0, 0}, 2), ElementsAre(2, 1));
+  s.sampling.bad_words = {{7, 8, 9, 1}};  // all tokens so far
+  EXPECT_THAT(draw(s, {0, 5, 4, 0, 0, 0, 0, 0, 0, 0}, 1), ElementsAre(2));
   s.sampling.bad_words = {{1}};
   EXPECT_THAT(draw(s, {0, 5, 4, 0, 0, 0, 0, 0, 0, 0}, 2), ElementsAre(2, 2));
   s.sampling.bad_words = {{9, 7, 8, 9, 1}};  // longer than all tokens so far
@@ -184,10 +189,11 @@ TEST(Sampler, ATinyTopPKeepsOneToken) {
   EXPECT_THAT(draw(s, {1, 3, 3, 2}, 50), Each(1));
 }
 
-TEST(Sampler, MinPOneKeepsOnlyTheLikeliest) {
+TEST(Sampler, MinPOneKeepsOnlyTheLikeliestAndItsEquals) {
   AdmittedSequence s = sequence({0});
   s.sampling.min_p = 1;
   EXPECT_THAT(draw(s, {1, 2, 3, 2}, 50), Each(2));
+  EXPECT_THAT(draw(s, {1, 3, 2, 3}, 50), AllOf(Each(AnyOf(1, 3)), Contains(1), Contains(3)));
 }
 
 TEST(Sampler, ATinyTemperatureIsGreedy) {
@@ -221,8 +227,10 @@ TEST(Sampler, NeverDrawsATokenBiasedToMinusInfinity) {
   s.sampling.logit_bias = {{0, -kInfinity}, {2, -kInfinity}};
   s.sampling.repetition_penalty = 0.5F;
   s.sampling.frequency_penalty = -2;
-  s.sampling.temperature = 50;
-  EXPECT_THAT(draw(s, {9, 1, 9, 1}, 200), Each(testing::AnyOf(1, 3)));
+  for (const float temperature : {1.0F, 50.0F, std::numeric_limits<float>::max()}) {
+    s.sampling.temperature = temperature;
+    EXPECT_THAT(draw(s, {9, 1, 9, 1}, 200), Each(AnyOf(1, 3)));
+  }
 }
 
 TEST(Sampler, TakesTheLargestRawLogitWhenEverythingIsBanned) {
@@ -242,7 +250,7 @@ TEST(Sampler, SurvivesNumbersAtTheEndsOfTheirRanges) {
   EXPECT_THAT(draw(s, {kMax, -kMax, kMax}, 3), Each(0));
   s.sampling.repetition_penalty = std::numeric_limits<float>::min();
   // The bonus lifts both to the end of the range.
-  EXPECT_THAT(draw(s, {kMax, -kMax, -kMax}, 3), Each(testing::AnyOf(0, 1)));
+  EXPECT_THAT(draw(s, {kMax, -kMax, -kMax}, 50), AllOf(Each(AnyOf(0, 1)), Contains(0), Contains(1)));
 }
 
 TEST(Sampler, KnowsThePromptsTokens) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 
@@ -64,13 +65,26 @@ TEST(TokenFilter, KeepsTheOraclesTokensOfALargeVocabulary) {
   }
 }
 
+TEST(TokenFilter, TopPKeepsTheTokenThatCrossesIt) {
+  std::vector<double> weights(2);
+  std::vector<TokenId> candidates;
+  SamplingParams params;
+  params.top_p = 0.9F;
+  // The likelier one has 1 / 1.15 = 0.87 of the probability, then 1 / 1.1 = 0.91.
+  const TokenFilter both(params, std::vector<float>{0, std::log(0.15F)}, 0, weights, candidates);
+  EXPECT_GT(weights[1], 0);
+  const TokenFilter one(params, std::vector<float>{0, std::log(0.1F)}, 0, weights, candidates);
+  EXPECT_EQ(weights[1], 0);
+}
+
 TEST(TokenFilter, ADrawOfAlmostOneNeverPicksADroppedToken) {
-  const std::vector<float> logits = {0, 3, 1, -50, 2};
-  std::vector<double> weights(5);
+  const std::vector<float> logits = {0, 3, 1, -50, 2, -1};
+  std::vector<double> weights(6);
   std::vector<TokenId> candidates;
   SamplingParams params;
   params.top_k = 2;
   const TokenFilter filter(params, logits, 1, weights, candidates);
+  EXPECT_EQ(filter.pick(1), 1);
   EXPECT_EQ(filter.pick(1 - 0x1p-53), 4);
   EXPECT_EQ(filter.pick(0x1p-53), 1);
 }
