@@ -22,7 +22,7 @@ namespace octet::worker {
 namespace {
 
 constexpr uint32_t kMaxBlockSize = 1024;
-constexpr uint32_t kMaxBatchTokens = 1 << 16;
+constexpr uint32_t kMaxBatchTokens = 1 << 20;
 
 std::span<std::byte> bytes_of(const kernels::Tensor& tensor) {
   return {tensor.data<std::byte>(), static_cast<size_t>(tensor.num_elements() * size_of(tensor.dtype()))};
@@ -54,8 +54,14 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   }
   if (config.step_timeout <= Duration::zero()) return invalid_field("--step-timeout", "must be above 0");
   if (absl::Status status = check_tensor_parallel(model, config.num_ranks); !status.ok()) return status;
+  if (config.num_ranks > kernels::kMaxCpuRanks) {
+    return out_of_range("--tp", kernels::kMaxCpuRanks, config.num_ranks);
+  }
+  if (config.threads_per_rank < 1 || config.threads_per_rank > kernels::kMaxCpuThreadsPerRank) {
+    return out_of_range("--threads-per-rank", kernels::kMaxCpuThreadsPerRank, config.threads_per_rank);
+  }
   if (const auto problem = find_problem(cpu_options(config))) {
-    return absl::InvalidArgumentError(absl::StrCat("--backend cpu: ", *problem));
+    return invalid_field("--backend", *problem);
   }
   return absl::OkStatus();
 }
@@ -122,8 +128,7 @@ struct Stage::Impl {
   BatchInput input;
   std::optional<SamplerWorkspace> workspace;  // on the last stage
   std::optional<uint64_t> last_step;          // in this epoch
-  Time last_end = now();
-  std::vector<RankTiming> timings;  // [num_ranks], of the last step, each written by its rank
+  std::vector<RankTiming> timings;            // [num_ranks], of the last step, each written by its rank
   EpochLinks links;
   RankThreads threads;  // last, so that it ends before what it uses
 };
@@ -283,7 +288,6 @@ StepResult Stage::execute(const BatchPlan& plan) {
   Impl& impl = *impl_;
   StepResult result;
   result.step = plan.step;
-  result.timing.idle_ns = nanoseconds(now() - impl.last_end);
   const absl::Status status = impl.run(plan, result.samples);
   if (!status.ok()) {
     impl.links.close(status);
@@ -291,7 +295,6 @@ StepResult Stage::execute(const BatchPlan& plan) {
     result.error = absl::StrCat("stage ", impl.config.stage, ": ", std::string(status.message()));
   }
   impl.add_timing(result.timing);
-  impl.last_end = now();
   return result;
 }
 

@@ -58,8 +58,8 @@ class Stage {
 
   // Computes one plan; blocks until the activations are handed over, or the tokens sampled. One call at a
   // time. A failure (link, deadline, plan that contradicts the stage's state) is StepResult::error; it closes
-  // the links, so that the neighbours fail as well, and only start_epoch() helps. timing.resident_ns is the
-  // caller's to fill, for only it knows when the plan arrived; idle_ns counts from the end of the last call.
+  // the links, so that the neighbours fail as well, and only start_epoch() helps. timing.idle_ns and
+  // resident_ns are the caller's to fill: only it knows when the plan arrived.
   StepResult execute(const BatchPlan& plan);
 
   // Ends the epoch from any thread: a running execute() returns soon with an error, and so does every later
