@@ -30,7 +30,7 @@ struct SequenceSample {
 
 struct StepResult {
   uint64_t step = 0;
-  std::vector<SequenceSample> samples;  // from the last stage only
+  std::vector<SequenceSample> samples;  // from the last stage only, in the plan's order
   StepTiming timing;
   std::string error;  // not empty: the stage cannot go on and the epoch ends
 };

@@ -23,7 +23,7 @@ using SenioritySet = std::set<Sequence*, BySeniority>;
 
 // The largest part of `total` when it is divided evenly.
 uint32_t even_share(uint32_t total, uint32_t num_parts) {
-  return (total + num_parts - 1) / num_parts;
+  return total / num_parts + (total % num_parts == 0 ? 0 : 1);
 }
 
 SchedulerConfig checked(const SchedulerConfig& c) {
@@ -79,10 +79,9 @@ std::optional<Refusal> Scheduler::submit(NewSequence sequence) {
   OCTET_CHECK(!s.sequences.contains(sequence.id), "sequence ", sequence.id, " exists");
   if (auto refusal = refuse_invalid(sequence, s.config)) return refusal;
   if (s.waiting.size() >= s.config.max_waiting_sequences) {
-    std::ostringstream message;
-    message << s.waiting.size() << " sequences are waiting, and the limit is "
-            << s.config.max_waiting_sequences;
-    return Refusal{.kind = Refusal::Kind::kOverloaded, .message = message.str()};
+    return Refusal{.kind = Refusal::Kind::kOverloaded,
+                   .message = std::to_string(s.waiting.size()) + " sequences are waiting, and the limit is " +
+                              std::to_string(s.config.max_waiting_sequences)};
   }
   const SequenceId id = sequence.id;
   const auto [entry, is_new] =
@@ -216,7 +215,7 @@ void Scheduler::State::admit_waiting(Time now, BatchPlan& plan, uint32_t& num_ro
   }
 }
 
-// Decodes are at most a share of the running sequences, so they then fit the budget.
+// As many as all micro-batches have rows for, so that each can have one in every round.
 uint32_t Scheduler::State::max_running() const {
   const uint64_t max_rows = uint64_t{config.max_batch_tokens} * config.max_micro_batches;
   return static_cast<uint32_t>(std::min<uint64_t>(config.max_running_sequences, max_rows));

@@ -13,17 +13,17 @@
 //    sits this micro-batch out.
 // 2. Decodes, those planned longest ago first. A micro-batch takes at most ceil(decoding sequences /
 //    max_micro_batches), so that they spread evenly over the micro-batches in flight and no stage idles.
-// 3. Prefills of running sequences, by seniority, each in a chunk of what is left of max_batch_tokens and of
-// the
-//    free blocks. These are not spread: a micro-batch costs at least one read of the weights, so a chunk is
-//    as large as it can be and the next micro-batch takes the next prefill.
+// 3. Prefills of running sequences, by seniority, each in a chunk of what is left of max_batch_tokens and
+//    of the free blocks. These are not spread: a micro-batch costs at least one read of the weights, so a
+//    chunk is as large as it can be and the next micro-batch takes the next prefill.
 // 4. Admission of waiting sequences, by seniority and none overtaking, while the free blocks that no running
 //    prefill still needs cover all tokens of the newcomer plus one, and a hundredth of the cache besides.
-//    With nothing running there is no such margin. None in a micro-batch that preempted.
+//    With nothing running there is no such margin. None in a micro-batch that preempted; and a waiting
+//    sequence preempts no one.
 //
-// The most senior running sequence can take the blocks of all the others, so it always gets to its end, and
-// then so does the next. For decodes never to exceed the budget, at most max_batch_tokens * max_micro_batches
-// sequences run.
+// At most max_batch_tokens * max_micro_batches sequences run, so that each can have a row in every round of
+// the micro-batches. The most senior running sequence can take the blocks of all the others, so it always
+// gets to its end, and then so does the next.
 #pragma once
 
 #include <memory>

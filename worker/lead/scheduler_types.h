@@ -12,7 +12,7 @@
 
 namespace octet::worker {
 
-// Every number but the vocabulary's size and the context is a choice of the operator; all must be at least 1.
+// All must be at least 1; checked, not refused, since no client chooses them.
 struct SchedulerConfig {
   uint32_t num_blocks = 0;                // blocks of the KV cache, the same on every stage
   uint32_t block_size = 16;               // tokens in a block
@@ -24,6 +24,8 @@ struct SchedulerConfig {
   uint32_t max_micro_batches = 1;  // plans in flight; at least the number of stages keeps all of them busy
 };
 
+// prompt_logprobs in `sampling` are computed whether or not `generated` is empty: who moves a sequence asks
+// for them only where they are still missing.
 struct NewSequence {
   SequenceId id = 0;
   std::vector<TokenId> prompt;

@@ -54,8 +54,7 @@ class Sequence {
 
   // Enters the running ones: what the stages have to know of it.
   AdmittedSequence admit();
-  // Its next num_tokens pending tokens go into the plan of `step`. num_tokens is in [1,
-  // num_pending_with_slots()].
+  // Its next num_tokens pending tokens, from 1 to num_pending_with_slots(), go into the plan of `step`.
   SequenceChunk plan_chunk(uint32_t num_tokens, uint64_t step);
   // The chunk that was planned last is computed.
   void commit_chunk(uint32_t num_tokens, uint32_t num_prompt_logprobs);

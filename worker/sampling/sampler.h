@@ -2,10 +2,12 @@
 // depends on; all of it follows from the sequence's tokens and parameters, so it can be made anew after a
 // preemption or a move.
 //
-// The order of the steps, as in vLLM:
-//   bad words, suppression before min_tokens, logit bias, repetition, frequency and presence penalty, on raw
-//   logits; temperature 0: the largest logit, the lowest id among equal ones; otherwise temperature, min_p,
-//   top_k, top_p, then one draw by inverse CDF over the tokens that are left, in order of their ids.
+// The order of the steps is vLLM's:
+// 1. On the raw logits: bad words, suppression before min_tokens, logit bias, then repetition, frequency and
+//    presence penalty.
+// 2. With temperature 0 the largest logit wins, the lowest id among equal ones.
+// 3. Otherwise temperature, min_p, top_k, top_p, and one draw by inverse CDF over the tokens that are left,
+//    in order of their ids.
 // Ties are broken by the lowest id everywhere, so exactly top_k tokens are left and top_k 1 is greedy. When
 // bad words, suppression and bias ban the whole vocabulary, the token with the largest raw logit is taken.
 #pragma once

@@ -1,5 +1,6 @@
-// Which tokens of one row of logits stay after top_k, min_p and top_p, and the draw among them. No allocation
-// once its rooms have grown, and no sort of the vocabulary.
+// Which tokens of one row of logits stay after min_p, top_k and top_p, and the draw among them. The first two
+// commute: each keeps the largest logits, down to some limit. No allocation once its rooms have grown, and
+// no sort of the vocabulary.
 #pragma once
 
 #include <cstdint>
