@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/worker/lead/fake_stage.h"
@@ -86,5 +87,51 @@ struct Harness {
   std::map<SequenceId, Received> received;
   Time now{};
 };
+
+// Enough of everything.
+inline SchedulerConfig roomy() {
+  SchedulerConfig config;
+  config.num_blocks = 1000;
+  config.block_size = 4;
+  config.max_batch_tokens = 16;
+  config.max_model_len = 500;
+  config.vocab_size = 1000;
+  return config;
+}
+
+inline NewSequence sequence(SequenceId id, uint32_t num_prompt_tokens, uint32_t max_tokens = 100) {
+  NewSequence s;
+  s.id = id;
+  const auto first = static_cast<TokenId>(id * 31);
+  for (uint32_t i = 0; i < num_prompt_tokens; ++i) s.prompt.push_back((first + i) % 1000);
+  s.max_tokens = max_tokens;
+  return s;
+}
+
+// (id, rows) of each chunk.
+inline std::vector<std::pair<SequenceId, size_t>> rows_of(const std::optional<BatchPlan>& plan) {
+  std::vector<std::pair<SequenceId, size_t>> rows;
+  if (!plan.has_value()) return rows;
+  for (const SequenceChunk& chunk : plan->chunks) rows.emplace_back(chunk.id, chunk.tokens.size());
+  return rows;
+}
+
+inline std::vector<SequenceId> admitted_in(const BatchPlan& plan) {
+  std::vector<SequenceId> ids;
+  for (const AdmittedSequence& s : plan.admitted) ids.push_back(s.id);
+  return ids;
+}
+
+inline void submit(Harness& h, NewSequence s) {
+  const std::optional<Refusal> refusal = h.scheduler.submit(std::move(s));
+  ASSERT_FALSE(refusal.has_value()) << refusal->message;
+}
+
+// Plans and commits one micro-batch.
+inline std::vector<std::pair<SequenceId, size_t>> step(Harness& h) {
+  const auto rows = rows_of(h.plan());
+  if (!rows.empty()) h.commit();
+  return rows;
+}
 
 }  // namespace octet::worker
