@@ -1,4 +1,6 @@
 // octet-router: see router/README.md.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -24,6 +26,7 @@ int main(int argc, char** argv) {
   if (!outcome.ok()) return fail(outcome.status());
   if (*outcome == octet::router::ConfigOutcome::kHelpPrinted) return EXIT_SUCCESS;
   octet::start_logging("router", config.log_level);
+  google::protobuf::SetLogHandler(nullptr);  // what does not parse is answered as the client's error
   auto router = octet::router::Router::make(config);
   if (!router.ok()) return fail(router.status());
   const absl::Status status = (*router)->run(stop);

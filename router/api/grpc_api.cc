@@ -9,14 +9,13 @@
 #include "router/api/grpc_convert.h"
 #include "router/api/grpc_generate.h"
 #include "router/api/grpc_score.h"
+#include "router/api/grpc_wire.h"
 
 namespace octet::router {
 namespace {
 
-absl::Status tokenize(const v1::TokenizeRequest& request, const ServiceContext& context,
+absl::Status tokenize(const v1::TokenizeRequest& request, const ValidationContext& validation,
                       v1::TokenizeResponse& response) {
-  if (absl::Status status = refuse_unknown_fields(request); !status.ok()) return status;
-  const ValidationContext validation = context.validation();
   if (absl::Status status = check_model(request.model(), validation.model); !status.ok()) return status;
   const auto tokens = tokenize_prompt(to_prompt(request), /*add_bos=*/false, validation);
   if (!tokens.ok()) return tokens.status();
@@ -26,49 +25,59 @@ absl::Status tokenize(const v1::TokenizeRequest& request, const ServiceContext& 
   return absl::OkStatus();
 }
 
-absl::Status list_models(const v1::ListModelsRequest& request, const ServiceContext& context,
+absl::Status list_models(const v1::ListModelsRequest&, const ValidationContext& validation,
                          v1::ListModelsResponse& response) {
-  if (absl::Status status = refuse_unknown_fields(request); !status.ok()) return status;
-  const ModelInfo model = context.validation().model;
-  v1::Model& out = *response.add_models();
-  out.set_name(model.name);
-  out.set_max_model_len_tokens(model.max_model_len);
-  out.set_vocab_size(model.vocab_size);
-  out.set_backend(model.backend);
+  v1::Model& model = *response.add_models();
+  model.set_name(validation.model.name);
+  model.set_max_model_len_tokens(validation.model.max_model_len);
+  model.set_vocab_size(validation.model.vocab_size);
+  model.set_backend(validation.model.backend);
   return absl::OkStatus();
 }
 
-class GrpcApi final : public v1::Generation::CallbackService {
+// The generated base classes that hand bytes to the methods below.
+using RawService = v1::Generation::WithRawCallbackMethod_Generate<
+    v1::Generation::WithRawCallbackMethod_Score<v1::Generation::WithRawCallbackMethod_Tokenize<
+        v1::Generation::WithRawCallbackMethod_ListModels<v1::Generation::Service>>>>;
+
+class GrpcApi final : public RawService {
  public:
   explicit GrpcApi(ServiceContext& context) : context_(context) {}
 
-  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(grpc::CallbackServerContext* call,
-                                                           const v1::GenerateRequest* request) override {
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* call,
+                                                       const grpc::ByteBuffer* request) override {
     const auto reactor = std::make_shared<GenerateCall>(context_, *call);
     reactor->begin(*request);
     return reactor.get();
   }
 
-  grpc::ServerUnaryReactor* Score(grpc::CallbackServerContext* call, const v1::ScoreRequest* request,
-                                  v1::ScoreResponse* response) override {
-    const auto reactor = std::make_shared<ScoreCall>(context_, *call, *response);
+  grpc::ServerUnaryReactor* Score(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                  grpc::ByteBuffer* answer) override {
+    const auto reactor = std::make_shared<ScoreCall>(context_, *call, *answer);
     reactor->begin(*request);
     return reactor.get();
   }
 
-  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* call, const v1::TokenizeRequest* request,
-                                     v1::TokenizeResponse* response) override {
-    return answer(*call, tokenize(*request, context_, *response));
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* answer) override {
+    return answer_at_once<v1::TokenizeRequest, v1::TokenizeResponse>(*call, *request, *answer, tokenize);
   }
 
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* call,
-                                       const v1::ListModelsRequest* request,
-                                       v1::ListModelsResponse* response) override {
-    return answer(*call, list_models(*request, context_, *response));
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* answer) override {
+    return answer_at_once<v1::ListModelsRequest, v1::ListModelsResponse>(*call, *request, *answer,
+                                                                         list_models);
   }
 
  private:
-  static grpc::ServerUnaryReactor* answer(grpc::CallbackServerContext& call, const absl::Status& status) {
+  template <typename Request, typename Response, typename Method>
+  grpc::ServerUnaryReactor* answer_at_once(grpc::CallbackServerContext& call, const grpc::ByteBuffer& bytes,
+                                           grpc::ByteBuffer& answer, Method method) {
+    Request request;
+    Response response;
+    absl::Status status = parse(bytes, request);
+    if (status.ok()) status = method(request, context_.validation(), response);
+    if (status.ok()) answer = serialize(response);
     grpc::ServerUnaryReactor* reactor = call.DefaultReactor();
     reactor->Finish(to_grpc(status));
     return reactor;

@@ -1,41 +1,12 @@
 #include "router/api/grpc_convert.h"
 
-#include <google/protobuf/unknown_field_set.h>
-
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "base/status.h"
 #include "router/tokenizer/utf8.h"
 
 namespace octet::router {
 namespace {
-
-// path: where the message stands in the request, "" for the request itself.
-absl::Status refuse_unknown_fields_at(const google::protobuf::Message& message, const std::string& path) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  const auto& unknown = reflection.GetUnknownFields(message);
-  if (!unknown.empty()) {
-    return invalid_field(path.empty() ? "request" : path,
-                         absl::StrCat("unknown field number ", unknown.field(0).number()));
-  }
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const auto* field : fields) {
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
-    const std::string field_path = path.empty() ? field->name() : absl::StrCat(path, ".", field->name());
-    const int num_values = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
-    for (int i = 0; i < num_values; ++i) {
-      const auto& value = field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
-                                               : reflection.GetMessage(message, field);
-      const absl::Status status = refuse_unknown_fields_at(
-          value, field->is_repeated() ? absl::StrCat(field_path, "[", i, "]") : field_path);
-      if (!status.ok()) return status;
-    }
-  }
-  return absl::OkStatus();
-}
 
 std::vector<int64_t> to_ids(const google::protobuf::RepeatedField<uint32_t>& ids) {
   return {ids.begin(), ids.end()};
@@ -72,10 +43,6 @@ void set_stop(const v1::StopConditions& stop, RequestDraft& draft) {
 }
 
 }  // namespace
-
-absl::Status refuse_unknown_fields(const google::protobuf::Message& message) {
-  return refuse_unknown_fields_at(message, "");
-}
 
 RequestDraft to_draft(const v1::GenerateRequest& request) {
   RequestDraft draft;

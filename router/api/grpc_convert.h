@@ -3,17 +3,12 @@
 
 #include <string>
 
-#include "absl/status/status.h"
 #include "octet/v1/generation.pb.h"
 #include "router/generation/generation.h"
 #include "router/request/request_draft.h"
 #include "router/tokenizer/tokenizer.h"
 
 namespace octet::router {
-
-// Errors: invalid_field() naming the message and the number of the first field that generation.proto does not
-// have, at any depth.
-absl::Status refuse_unknown_fields(const google::protobuf::Message& message);
 
 // What the message says; ranges are validate()'s to check.
 RequestDraft to_draft(const v1::GenerateRequest& request);

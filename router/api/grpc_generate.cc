@@ -8,15 +8,21 @@
 #include "router/api/error_mapping.h"
 #include "router/api/grpc_convert.h"
 #include "router/api/grpc_request.h"
+#include "router/api/grpc_wire.h"
 
 namespace octet::router {
 
-void GenerateCall::begin(const v1::GenerateRequest& request) {
+absl::StatusOr<ValidatedRequest> GenerateCall::validated(const grpc::ByteBuffer& bytes) const {
+  v1::GenerateRequest request;
+  if (absl::Status status = parse(bytes, request); !status.ok()) return status;
+  return validate_call(to_draft(request), context_, call_);
+}
+
+void GenerateCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
-  auto validated = validate_call(request, to_draft(request), context_, call_);
-  boost::asio::post(context_.loop, [self = keep_alive_, validated = std::move(validated)]() mutable {
+  boost::asio::post(context_.loop, [self = keep_alive_, request = validated(bytes)]() mutable {
     if (self->abandoned_) return self->write_next();
-    validated.ok() ? self->start(*std::move(validated)) : self->end(validated.status());
+    request.ok() ? self->start(*std::move(request)) : self->end(request.status());
   });
 }
 
@@ -63,8 +69,8 @@ void GenerateCall::on_error(const absl::Status& status) {
 void GenerateCall::enqueue() {
   if (abandoned_) return;
   any_queued_ = true;
-  num_queued_bytes_ += next_->ByteSizeLong();
-  queue_.push_back(*std::move(next_));
+  queue_.push_back(serialize(*next_));
+  num_queued_bytes_ += queue_.back().Length();
   next_.reset();
   if (num_queued_bytes_ > kMaxQueuedBytes) {
     spdlog::info("request {}: the client reads too slowly and is cancelled", request_id_);
@@ -93,7 +99,7 @@ void GenerateCall::write_next() {
   if (writing_ || finished_) return;
   if (!queue_.empty()) {
     writing_ = true;
-    num_queued_bytes_ -= queue_.front().ByteSizeLong();
+    num_queued_bytes_ -= queue_.front().Length();
     StartWrite(&queue_.front());
   } else if (end_) {
     finished_ = true;

@@ -17,7 +17,7 @@ namespace octet::router {
 
 // Owned by itself from begin() until gRPC is done with it. gRPC's threads parse and validate; everything
 // after that is the event loop's.
-class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
+class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                            public GenerationSink,
                            public std::enable_shared_from_this<GenerateCall> {
  public:
@@ -26,8 +26,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
 
   GenerateCall(ServiceContext& context, grpc::CallbackServerContext& call) : context_(context), call_(call) {}
 
-  // Once, by the handler. request: only read before this returns.
-  void begin(const v1::GenerateRequest& request);
+  // Once, by the handler. bytes: a GenerateRequest, only read before this returns.
+  void begin(const grpc::ByteBuffer& bytes);
 
   void on_prompt_logprobs(std::vector<TokenLogprob> logprobs) override;
   void on_piece(Piece piece) override;
@@ -39,6 +39,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   void OnCancel() override;
   void OnDone() override;
 
+  absl::StatusOr<ValidatedRequest> validated(const grpc::ByteBuffer& bytes) const;
   // On the loop: hands the request to the generator.
   void start(ValidatedRequest request);
   // The message that goes out next: made once, and held while it may still become the last one.
@@ -60,8 +61,8 @@ class GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>
   uint32_t num_unfinished_ = 0;               // choices
   std::optional<v1::GenerateResponse> next_;  // not queued yet
   bool any_queued_ = false;
-  std::deque<v1::GenerateResponse> queue_;  // the front one is being written while writing_
-  size_t num_queued_bytes_ = 0;             // without the one being written
+  std::deque<grpc::ByteBuffer> queue_;  // the front one is being written while writing_
+  size_t num_queued_bytes_ = 0;         // without the one being written
   bool writing_ = false;
   bool abandoned_ = false;
   bool finished_ = false;            // gRPC was told the end

@@ -4,14 +4,10 @@
 #include <chrono>
 #include <utility>
 
-#include "router/api/grpc_convert.h"
-
 namespace octet::router {
 
-absl::StatusOr<ValidatedRequest> validate_call(const google::protobuf::Message& message, RequestDraft draft,
-                                               const ServiceContext& context,
+absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call) {
-  if (absl::Status status = refuse_unknown_fields(message); !status.ok()) return status;
   const ValidationContext validation = context.validation();
   const auto deadline = call.deadline();
   if (deadline != std::chrono::system_clock::time_point::max()) {

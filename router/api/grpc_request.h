@@ -1,4 +1,4 @@
-// What the gRPC calls that generate have in common: from a message and its call to a request that may run.
+// What the gRPC calls that generate have in common: from a draft and its call to a request that may run.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -8,16 +8,10 @@
 #include "router/request/request_draft.h"
 #include "router/request/validated_request.h"
 
-namespace google::protobuf {
-class Message;
-}
-
 namespace octet::router {
 
-// message: what draft was made from. The call's deadline becomes the request's. From any thread. Errors:
-// those of refuse_unknown_fields() and validate(), DEADLINE_EXCEEDED.
-absl::StatusOr<ValidatedRequest> validate_call(const google::protobuf::Message& message, RequestDraft draft,
-                                               const ServiceContext& context,
+// The call's deadline becomes the request's. From any thread. Errors: those of validate(), DEADLINE_EXCEEDED.
+absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call);
 
 }  // namespace octet::router

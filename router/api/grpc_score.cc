@@ -7,16 +7,22 @@
 #include "router/api/error_mapping.h"
 #include "router/api/grpc_convert.h"
 #include "router/api/grpc_request.h"
+#include "router/api/grpc_wire.h"
 
 namespace octet::router {
 
-void ScoreCall::begin(const v1::ScoreRequest& request) {
+absl::StatusOr<ValidatedRequest> ScoreCall::validated(const grpc::ByteBuffer& bytes) const {
+  v1::ScoreRequest request;
+  if (absl::Status status = parse(bytes, request); !status.ok()) return status;
+  return validate_call(to_draft(request), context_, call_);
+}
+
+void ScoreCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
-  auto validated = validate_call(request, to_draft(request), context_, call_);
-  boost::asio::post(context_.loop, [self = keep_alive_, validated = std::move(validated)]() mutable {
+  boost::asio::post(context_.loop, [self = keep_alive_, request = validated(bytes)]() mutable {
     if (self->ended_) return;
-    if (!validated.ok()) return self->end(validated.status());
-    self->generation_ = self->context_.generator.start(*std::move(validated), self);
+    if (!request.ok()) return self->end(request.status());
+    self->generation_ = self->context_.generator.start(*std::move(request), self);
   });
 }
 
@@ -27,6 +33,7 @@ void ScoreCall::on_prompt_logprobs(std::vector<TokenLogprob> logprobs) {
 void ScoreCall::on_done(const GenerationUsage& usage) {
   fill(usage, *response_.mutable_usage());
   response_.mutable_usage()->set_completion_tokens(0);
+  answer_ = serialize(response_);
   end(absl::OkStatus());
 }
 

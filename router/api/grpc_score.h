@@ -18,11 +18,11 @@ class ScoreCall final : public grpc::ServerUnaryReactor,
                         public GenerationSink,
                         public std::enable_shared_from_this<ScoreCall> {
  public:
-  ScoreCall(ServiceContext& context, grpc::CallbackServerContext& call, v1::ScoreResponse& response)
-      : context_(context), call_(call), response_(response) {}
+  ScoreCall(ServiceContext& context, grpc::CallbackServerContext& call, grpc::ByteBuffer& answer)
+      : context_(context), call_(call), answer_(answer) {}
 
-  // Once, by the handler. request: only read before this returns.
-  void begin(const v1::ScoreRequest& request);
+  // Once, by the handler. bytes: a ScoreRequest, only read before this returns.
+  void begin(const grpc::ByteBuffer& bytes);
 
   void on_prompt_logprobs(std::vector<TokenLogprob> logprobs) override;
   void on_piece(Piece) override {}
@@ -33,11 +33,13 @@ class ScoreCall final : public grpc::ServerUnaryReactor,
   void OnCancel() override;
   void OnDone() override { keep_alive_.reset(); }
 
+  absl::StatusOr<ValidatedRequest> validated(const grpc::ByteBuffer& bytes) const;
   void end(const absl::Status& status);
 
   ServiceContext& context_;
   grpc::CallbackServerContext& call_;
-  v1::ScoreResponse& response_;
+  grpc::ByteBuffer& answer_;
+  v1::ScoreResponse response_;
   std::shared_ptr<ScoreCall> keep_alive_;
   std::optional<GenerationId> generation_;  // while it runs
   bool ended_ = false;

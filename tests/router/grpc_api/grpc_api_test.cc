@@ -348,30 +348,51 @@ TEST_F(GrpcApiTest, UnknownFieldsAreRefusedByNumber) {
   EXPECT_EQ(stub_->ListModels(&call, list, &models).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
-// Bytes that are no GenerateRequest, or whose text is not UTF-8, end in a status, and the server goes on.
+// A client that does not check what it sends.
+absl::Status send_bytes(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                        const std::string& bytes) {
+  grpc::GenericStub stub(channel);
+  const grpc::Slice slice(bytes);
+  grpc::ClientContext call;
+  grpc::CompletionQueue queue;
+  const auto stream = stub.PrepareUnaryCall(&call, method, grpc::ByteBuffer(&slice, 1), &queue);
+  stream->StartCall();
+  grpc::ByteBuffer answer;
+  grpc::Status status;
+  stream->Finish(&answer, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  queue.Shutdown();
+  while (queue.Next(&tag, &ok)) continue;
+  return from_grpc(status);
+}
+
 TEST_F(GrpcApiTest, BrokenMessagesAreRefused) {
-  grpc::GenericStub generic(channel());
-  for (const std::string& bytes : {std::string("\xFF\xFF\xFF"), std::string("\x12\x03\xFF\xFE\x41")}) {
-    const grpc::Slice slice(bytes);
-    const grpc::ByteBuffer message(&slice, 1);
-    grpc::ClientContext call;
-    grpc::CompletionQueue queue;
-    const auto stream = generic.PrepareUnaryCall(&call, "/octet.v1.Generation/Generate", message, &queue);
-    stream->StartCall();
-    grpc::ByteBuffer answer;
-    grpc::Status status;
-    stream->Finish(&answer, &status, nullptr);
-    void* tag = nullptr;
-    bool ok = false;
-    ASSERT_TRUE(queue.Next(&tag, &ok));
-    EXPECT_FALSE(status.ok());
-    queue.Shutdown();
-    while (queue.Next(&tag, &ok)) continue;
+  for (const char* method : {"Generate", "Score", "Tokenize", "ListModels"}) {
+    const absl::Status status =
+        send_bytes(channel(), std::string("/octet.v1.Generation/") + method, "\xFF\xFF\xFF");
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(field_of(status), "request");
   }
   EXPECT_EQ(lead_->num_started(), 0U);
   v1::ListModelsResponse models;
   grpc::ClientContext call;
-  EXPECT_TRUE(stub_->ListModels(&call, {}, &models).ok());
+  EXPECT_TRUE(stub_->ListModels(&call, {}, &models).ok());  // and the server goes on
+}
+
+TEST_F(GrpcApiTest, TextThatIsNotUtf8IsRefusedByField) {
+  const auto field = [&](const std::string& method, const std::string& bytes) {
+    const absl::Status status = send_bytes(channel(), "/octet.v1.Generation/" + method, bytes);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("UTF-8"));
+    return field_of(status).value_or("");
+  };
+  EXPECT_EQ(field("Generate", "\x12\x02\xFF\xFE"), "text");
+  EXPECT_EQ(field("Score", "\x12\x02\xFF\xFE"), "text");
+  // 4: chat, 1: messages, 2: content
+  EXPECT_EQ(field("Generate", "\x22\x06\x0A\x04\x12\x02\xFF\xFE"), "chat.messages.content");
+  EXPECT_EQ(lead_->num_started(), 0U);
 }
 
 TEST_F(GrpcApiTest, OverloadIsRefusedWithAHint) {
