@@ -22,11 +22,11 @@ def channel_to(deployment):
 
 
 def generate_request(case=None, **fields):
-    """A GenerateRequest for a golden case: greedy, to the case's end. Fields given by name replace these."""
+    """A GenerateRequest for a golden case: greedy, to the end of its turn. Fields given by name replace these."""
     from octet.v1 import generation_pb2 as pb
     if case is not None:
         fields = {"text": case["prompt"], "sampling": pb.SamplingParams(temperature=0),
-                  "stop": pb.StopConditions(max_tokens=len(case["output_ids"])), **fields}
+                  "stop": pb.StopConditions(max_tokens=128), **fields}
     return pb.GenerateRequest(**fields)
 
 

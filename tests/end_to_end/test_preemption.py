@@ -1,19 +1,30 @@
 """A KV cache too small for the load, and chunks too small for the prompts, change the pace and nothing else."""
 import concurrent.futures
+import json
+import shutil
 
 import pytest
 
 from end_to_end.clients import channel_to, generate_request, grpc_generate
-from end_to_end.deployment import Deployment
+from end_to_end.deployment import NANO, Deployment
 
-# Blocks of 16 tokens; the golden cases need up to 9 each, so that few run together and many are preempted.
-TIGHT = ("--kv-blocks", 24, "--max-batch-tokens", 16)
+CONTEXT = 256  # tokens; the whole KV cache has to hold one such sequence, and here holds no more
+TIGHT = ("--kv-cache-mib", 1, "--max-batch-tokens", 16)
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
-    with Deployment(tmp_path_factory.mktemp("tight"), stages=2, tp=1, worker_flags=TIGHT) as running:
+    folder = tmp_path_factory.mktemp("tight")
+    model = shutil.copytree(NANO, folder / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": CONTEXT}))
+    with Deployment(folder / "run", stages=2, tp=1, model=model, worker_flags=TIGHT) as running:
         yield running
+
+
+def test_cache_holds_a_few_sequences(deployment):
+    blocks = deployment.lead_metric("octet_kv_cache_blocks")
+    assert blocks * deployment.lead_metric("octet_kv_cache_block_tokens") < 2 * CONTEXT
 
 
 def test_preempted_sequences_give_the_golden_tokens(deployment, golden):
