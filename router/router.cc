@@ -199,6 +199,7 @@ absl::Status Router::write_port_file() const {
   if (!file || std::rename(unfinished.c_str(), config_.port_file.c_str()) != 0) {
     return absl::UnavailableError(absl::StrCat("--port-file: cannot write ", config_.port_file));
   }
+  spdlog::info("ports written to {}", config_.port_file);
   return absl::OkStatus();
 }
 
@@ -225,8 +226,9 @@ void Router::drain() {
     http_server_->stop_accepting();
   });
   while (num_busy() > 0 && now() < deadline) std::this_thread::sleep_for(kDrainPoll);
-  if (const size_t num_left = num_busy(); num_left > 0) spdlog::warn("{} requests are cut off", num_left);
-  grpc_server_->shutdown(kFlushTimeout);
+  const size_t num_left = num_busy();
+  if (num_left > 0) spdlog::warn("{} requests are cut off", num_left);
+  grpc_server_->shutdown(num_left > 0 ? std::chrono::milliseconds(0) : kFlushTimeout);
 }
 
 size_t Router::num_busy() {
