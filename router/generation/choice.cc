@@ -17,10 +17,9 @@ void Choice::add(TokenLogprob token) {
   if (matched_) return;
   ++num_tokens_;
   const std::string text = detokenizer_.add(token.token);
-  const uint64_t begin = num_text_bytes_;
   num_text_bytes_ += text.size();
   if (!text.empty()) close_waiting();
-  waiting_.push_back({.token = std::move(token), .begin = begin, .end = std::nullopt});
+  waiting_.push_back({.token = std::move(token), .end = std::nullopt});
   if (detokenizer_.num_pending_bytes() == 0) close_waiting();
   add_text(text);
 }
@@ -32,11 +31,9 @@ void Choice::close_waiting() {
 void Choice::add_stop_token(TokenLogprob token) {
   if (matched_) return;
   stop_piece_ = tokenizer_->piece(token.token);
-  if (include_stop_) {
-    add(std::move(token));
-  } else {
-    ++num_tokens_;
-  }
+  if (include_stop_) return add(std::move(token));
+  ++num_tokens_;
+  waiting_.push_back({.token = std::move(token), .end = std::nullopt});
 }
 
 void Choice::add_text(const std::string& text) {
@@ -73,10 +70,7 @@ Piece Choice::finish(FinishReason reason) {
     safe_text_ += held;
   }
   release_text(num_safe_bytes_, piece);
-  for (Waiting& waiting : waiting_) {
-    if (matched_ && waiting.begin >= num_safe_bytes_) break;
-    release(std::move(waiting), piece);
-  }
+  for (Waiting& waiting : waiting_) release(std::move(waiting), piece);
   waiting_.clear();
   piece.finish = matched_ ? FinishReason::kStop : reason;
   if (matched_) {

@@ -17,9 +17,9 @@
 namespace octet::router {
 
 // A token waits with its text: while a character is incomplete, and while the text may belong to a stop
-// string. Text leaves at the ends of tokens, so every piece is spelled by its tokens. Two exceptions, both on
-// the last piece: a token that a stop string cuts stays whole, and tokens that are all stop string are left
-// out with their text.
+// string. Text leaves at the ends of tokens, so every piece is spelled by its tokens. The last piece has all
+// tokens that are left, those of a stop whose text is left out too: over all pieces, tokens are what was
+// generated.
 class Choice {
  public:
   Choice(std::shared_ptr<const Tokenizer> tokenizer, const ValidatedRequest& request, uint32_t index);
@@ -43,8 +43,8 @@ class Choice {
  private:
   struct Waiting {
     TokenLogprob token;
-    uint64_t begin = 0;           // bytes of the whole text before the token's own
-    std::optional<uint64_t> end;  // and with them; absent while the token's character is incomplete
+    std::optional<uint64_t>
+        end;  // bytes of the whole text with the token's; absent while its character is incomplete
   };
 
   // The text of the tokens that wait for theirs is all there now.

@@ -24,7 +24,9 @@ struct TokenLogprob {
 };
 
 // New output of one choice. Tokens come with the text they make: a token whose text may belong to a stop
-// string waits with that text, so the pieces' tokens always spell the pieces' text.
+// string waits with that text, so a piece's tokens spell its text. The last piece also has the tokens of the
+// stop that ended the choice, though their text is left out: over all pieces, tokens are what was generated
+// and what usage counts.
 struct Piece {
   uint32_t index = 0;  // of the choice
   std::string text;    // whole UTF-8 characters

@@ -119,12 +119,11 @@ TEST_F(ChoiceTest, StopStringAcrossTokensIsNotLeaked) {
   EXPECT_EQ(pieces.back().finish, FinishReason::kStop);
   EXPECT_EQ(pieces.back().stop_reason, "mpare th");
   EXPECT_TRUE(choice.matched_stop());
-  // Every token up to the one that completed the stop string was generated and is counted; those that are all
-  // stop string are not shown.
-  EXPECT_LT(tokens_in(pieces).size(), choice.num_tokens());
-  std::string spelled;
-  for (const TokenId token : tokens_in(pieces)) spelled += tokenizer_->bytes(token);
-  EXPECT_TRUE(spelled.starts_with(" Shall I co")) << spelled;
+  // Every token up to the one that completed the stop string was generated, and is there.
+  const std::vector<TokenId> generated = tokens_in(pieces);
+  EXPECT_EQ(generated.size(), choice.num_tokens());
+  EXPECT_TRUE(std::equal(generated.begin(), generated.end(), tokens.begin()));
+  EXPECT_THAT(tokenizer_->decode(generated), testing::HasSubstr("mpare th"));
 }
 
 TEST_F(ChoiceTest, StopStringIsKeptWhenAskedFor) {
@@ -160,14 +159,14 @@ TEST_F(ChoiceTest, TokensAfterAStopStringAreIgnored) {
   EXPECT_EQ(last.stop_reason, "thee");
 }
 
-TEST_F(ChoiceTest, StopTokenIsCountedAndNotShown) {
+TEST_F(ChoiceTest, StopTokenIsThereWithoutItsText) {
   Choice choice = make();
   choice.add({.token = tokens_of(" day")[0], .logprob = 0, .top = {}});
   choice.take();
   choice.add_stop_token({.token = end_of_turn(), .logprob = 0, .top = {}});
   const Piece last = choice.finish(FinishReason::kStop);
   EXPECT_EQ(last.text, "");
-  EXPECT_THAT(last.tokens, IsEmpty());
+  EXPECT_THAT(last.tokens, ElementsAre(end_of_turn()));
   EXPECT_EQ(last.finish, FinishReason::kStop);
   EXPECT_EQ(last.stop_reason, "<extra_id_1>");
   EXPECT_EQ(choice.num_tokens(), 2U);
@@ -257,6 +256,7 @@ TEST_F(ChoiceTest, RandomTokensAndStops) {
     for (const Piece& piece : pieces) ASSERT_TRUE(is_valid_utf8(piece.text)) << round;
     const std::vector<TokenId> shown = tokens_in(pieces);
     ASSERT_TRUE(std::equal(shown.begin(), shown.end(), tokens.begin())) << round;
+    ASSERT_EQ(shown.size(), choice.num_tokens()) << round;
     if (stop.empty()) {
       ASSERT_EQ(shown.size(), tokens.size()) << round;
     }

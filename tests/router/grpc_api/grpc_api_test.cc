@@ -146,6 +146,7 @@ TEST_F(GrpcApiTest, StreamsTextAsItComes) {
   const auto rest = read_all(*reader).value();
   ASSERT_THAT(rest, SizeIs(1));
   EXPECT_EQ(rest[0].text(), "");
+  EXPECT_THAT(rest[0].token_ids(), ElementsAre(end_of_turn()));
   EXPECT_FALSE(rest[0].has_seed());
   EXPECT_EQ(rest[0].finish_reason(), v1::FINISH_REASON_STOP);
   EXPECT_EQ(rest[0].stop_reason(), "<extra_id_1>");
