@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -220,6 +221,44 @@ TEST(HttpParser, TakesAMillionTinyChunks) {
   parser.append("0\r\n\r\n");
   ASSERT_EQ(parser.parse(), State::kComplete);
   EXPECT_EQ(parser.request().body.size(), 1'000'000U);
+}
+
+// Requests with bytes changed, dropped and doubled, in pieces of any size: refused or read, and never more
+// kept than the limits allow.
+TEST(HttpParser, SurvivesRandomChanges) {
+  const std::vector<std::string> seeds = {
+      get("Connection: keep-alive\r\n"), put("Content-Length: 4\r\n", "abcd"),
+      put("Transfer-Encoding: chunked\r\n", "3;x=\"y\"\r\nabc\r\n1\r\nd\r\n0\r\nTrailer: t\r\n\r\n"),
+      put("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", "0\r\n\r\n")};
+  const std::string interesting = std::string("\r\n :;,0a\"\t\0\x7F\xFF", 13);
+  std::mt19937 random(1);
+  const auto below = [&](size_t n) { return std::uniform_int_distribution<size_t>(0, n - 1)(random); };
+  for (int round = 0; round < 20'000; ++round) {
+    std::string bytes = seeds[below(seeds.size())] + seeds[below(seeds.size())];
+    for (size_t changes = below(4); changes > 0; --changes) {
+      const size_t at = below(bytes.size() - 1);
+      switch (below(3)) {
+        case 0:
+          bytes[at] = interesting[below(interesting.size())];
+          break;
+        case 1:
+          bytes.erase(at, 1 + below(3));
+          break;
+        default:
+          bytes.insert(at, bytes.substr(at, below(8)));
+      }
+    }
+    HttpParser parser(small_limits());
+    for (size_t begin = 0; begin < bytes.size();) {
+      const size_t size = 1 + below(below(2) == 0 ? 3 : bytes.size());
+      parser.append(std::string_view(bytes).substr(begin, size));
+      begin += size;
+      const State state = parser.parse();
+      if (state == State::kFailed) break;
+      if (state == State::kComplete) parser.next();
+      ASSERT_LE(parser.num_body_bytes(), 100U);
+    }
+  }
 }
 
 }  // namespace
