@@ -26,12 +26,12 @@ namespace asio = boost::asio;
 
 constexpr Duration kReadyPoll = std::chrono::milliseconds(20);
 constexpr Duration kProgressPeriod = std::chrono::seconds(1);
-constexpr Duration kStallLimit =
-    std::chrono::seconds(5);  // a loop that has not turned for so long makes no progress
+// A loop that has not turned for so long makes no progress.
+constexpr Duration kStallLimit = std::chrono::seconds(5);
 constexpr Duration kLoopTimeout = std::chrono::minutes(1);  // to turn once
 constexpr Duration kDrainPoll = std::chrono::milliseconds(20);
-constexpr auto kFlushTimeout =
-    std::chrono::milliseconds(2000);  // for answers that are whole but not read yet
+// For answers that are whole but not read yet.
+constexpr auto kFlushTimeout = std::chrono::milliseconds(2000);
 
 // Tells at start, not when the first pipeline is ready, that a port is taken.
 absl::Status check_port(const std::string& host, int port, const char* flag) {

@@ -21,7 +21,6 @@ absl::StatusOr<ValidatedRequest> GenerateCall::validated(const grpc::ByteBuffer&
 void GenerateCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
   boost::asio::post(context_.loop, [self = keep_alive_, request = validated(bytes)]() mutable {
-    if (self->abandoned_) return self->write_next();
     request.ok() ? self->start(*std::move(request)) : self->end(request.status());
   });
 }
@@ -92,7 +91,7 @@ void GenerateCall::abandon() {
   if (const auto generation = std::exchange(generation_, std::nullopt))
     context_.generator.cancel(*generation);
   while (queue_.size() > (writing_ ? 1U : 0U)) queue_.pop_back();
-  end(absl::CancelledError("the client went away"));
+  if (!end_) end(client_gone(call_));
 }
 
 void GenerateCall::write_next() {

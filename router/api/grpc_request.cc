@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace octet::router {
+namespace {
+
+// The deadline as the client sees it lies before ours by the time that the request took to come here.
+constexpr Duration kDeadlineSlack = std::chrono::milliseconds(100);
+
+}  // namespace
 
 absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call) {
@@ -17,6 +23,13 @@ absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const Service
     draft.timeout_seconds = seconds(left);
   }
   return validate(std::move(draft), validation, now());
+}
+
+absl::Status client_gone(const grpc::ServerContextBase& call) {
+  if (call.deadline() <= std::chrono::system_clock::now() + kDeadlineSlack) {
+    return absl::DeadlineExceededError("the call's deadline has passed");
+  }
+  return absl::CancelledError("the client went away");
 }
 
 }  // namespace octet::router

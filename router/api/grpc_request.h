@@ -14,4 +14,7 @@ namespace octet::router {
 absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call);
 
+// How a call ends that its client or its deadline ended. Only before the call was finished.
+absl::Status client_gone(const grpc::ServerContextBase& call);
+
 }  // namespace octet::router

@@ -20,7 +20,6 @@ absl::StatusOr<ValidatedRequest> ScoreCall::validated(const grpc::ByteBuffer& by
 void ScoreCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
   boost::asio::post(context_.loop, [self = keep_alive_, request = validated(bytes)]() mutable {
-    if (self->ended_) return;
     if (!request.ok()) return self->end(request.status());
     self->generation_ = self->context_.generator.start(*std::move(request), self);
   });
@@ -44,7 +43,7 @@ void ScoreCall::on_error(const absl::Status& status) {
 void ScoreCall::OnCancel() {
   boost::asio::post(context_.loop, [self = shared_from_this()] {
     if (self->generation_) self->context_.generator.cancel(*self->generation_);
-    self->end(absl::CancelledError("the client went away"));
+    if (!self->ended_) self->end(client_gone(self->call_));
   });
 }
 

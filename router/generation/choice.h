@@ -24,7 +24,7 @@ class Choice {
  public:
   Choice(std::shared_ptr<const Tokenizer> tokenizer, const ValidatedRequest& request, uint32_t index);
 
-  // The next output token, below the vocabulary size. Ignored after a stop string was matched.
+  // The next output token, any id. Ignored after a stop string was matched.
   void add(TokenLogprob token);
   // The token that ended the sequence because it is one of request.stop_token_ids. Its text is left out
   // unless the request includes stops. Ignored after a stop string was matched.
@@ -43,8 +43,8 @@ class Choice {
  private:
   struct Waiting {
     TokenLogprob token;
-    std::optional<uint64_t>
-        end;  // bytes of the whole text with the token's; absent while its character is incomplete
+    // Bytes of the whole text up to the end of the token's own; absent while its character is incomplete.
+    std::optional<uint64_t> end;
   };
 
   // The text of the tokens that wait for theirs is all there now.

@@ -148,7 +148,14 @@ TEST_F(RouterProcessTest, DrainTimeoutCutsRequestsOff) {
   const auto client = stub();
   grpc::ClientContext call;
   const auto reader = client->Generate(&call, request());
-  lead.started(0);
+  boost::asio::io_context loop;
+  boost::asio::ip::tcp::socket http(loop);
+  http.connect({boost::asio::ip::make_address("127.0.0.1"), static_cast<uint16_t>(port("http_port"))});
+  const std::string body = R"({"prompt": "User", "stream": true})";
+  boost::asio::write(http,
+                     boost::asio::buffer("POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: " +
+                                         std::to_string(body.size()) + "\r\n\r\n" + body));
+  lead.started(1);
   router.signal(SIGTERM);
   EXPECT_FALSE(reader->Finish().ok());
   EXPECT_EQ(router.wait(), 0) << router.output();
