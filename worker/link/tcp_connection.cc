@@ -88,10 +88,15 @@ absl::Status TcpConnection::await(const error_code& result, const bool& done, Ti
   context_->restart();
   context_->run_until(deadline);
   if (!done) {
-    // Ends the operation. While it connects only close() keeps it from trying the next endpoint; later the
-    // descriptor has to stay, for close() may be called.
+    // Ends the operation. A mere cancel() could be lost between two parts of it, which would then go on; a closed or shut
+    // socket ends every part. Once connected the descriptor has to stay, for close() may use it.
     error_code ignored;
-    descriptor_ < 0 ? socket_.close(ignored) : socket_.cancel(ignored);
+    if (descriptor_ < 0) {
+      socket_.close(ignored);
+    } else {
+      socket_.shutdown(tcp::socket::shutdown_both, ignored);
+      socket_.cancel(ignored);
+    }
     context_->run();
     return absl::DeadlineExceededError("the peer did not answer in time");
   }

@@ -156,6 +156,14 @@ TEST_F(TcpLinkTest, SendEndsAtTheDeadlineWhenThePeerDoesNotRead) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(senders_[0]->send(1, much, at_once())));
 }
 
+TEST_F(TcpLinkTest, ADeadlineThatHasPassedEndsTheCallAtOnce) {
+  join(2);
+  const Bytes much(64 << 20);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(senders_[0]->send(1, much, now() - std::chrono::seconds(1))));
+  Bytes got(100);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(receivers_[1]->receive(1, got, now() - std::chrono::seconds(1))));
+}
+
 TEST_F(TcpLinkTest, RefusesAnotherStepSizeEpochAndGarbage) {
   const Bytes bytes = pattern(100, 1);
   const auto status_after = [&](const FrameHeader& header, const Bytes& content) {
