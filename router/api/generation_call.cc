@@ -58,8 +58,10 @@ void GenerationCall::run(std::vector<ValidatedRequest> requests) {
   generations_.resize(requests.size(), Generation{.id = 0, .running = true});
   num_unfinished_ = requests.size();
   for (size_t i = 0; i < requests.size() && !ended_; ++i) {
-    generations_[i].id =
-        context_.generator.start(std::move(requests[i]), std::make_shared<Sink>(shared_from_this(), i));
+    guarded([&] {
+      generations_[i].id =
+          context_.generator.start(std::move(requests[i]), std::make_shared<Sink>(shared_from_this(), i));
+    });
   }
 }
 

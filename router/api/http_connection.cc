@@ -38,9 +38,18 @@ std::string_view reason_phrase(int status) {
 
 // The message is one of ours: it needs no escaping.
 std::string error_body(int status, std::string_view message) {
-  const std::string_view type = status >= 500 ? "internal_error" : "invalid_request_error";
+  const std::string_view type = status == 503   ? "service_unavailable_error"
+                                : status >= 500 ? "internal_error"
+                                                : "invalid_request_error";
   return absl::StrCat(R"({"error":{"message":")", absl_view(message), R"(","type":")", absl_view(type),
                       R"(","param":null,"code":null}})");
+}
+
+// Whether route is "/a/*" and path lies below "/a/".
+bool matches_tree(std::string_view route, std::string_view path) {
+  if (!route.ends_with("/*")) return false;
+  route.remove_suffix(1);
+  return path.size() > route.size() && path.starts_with(route);
 }
 
 // A header's value may hold what a client sent; a line break in it would begin another header.
@@ -263,10 +272,9 @@ void HttpConnection::await_body() {
 const HttpHandler* HttpConnection::find_handler(const HttpRequest& request, std::string& allowed) const {
   const HttpServer::Routes& routes = server_->routes;
   auto route = routes.find(request.path);
-  for (size_t slash = request.path.rfind('/');
-       route == routes.end() && slash != std::string::npos && slash > 0;
-       slash = request.path.rfind('/', slash - 1)) {
-    if (slash + 1 < request.path.size()) route = routes.find(request.path.substr(0, slash) + "/*");
+  if (route == routes.end()) {
+    route = std::find_if(routes.begin(), routes.end(),
+                         [&](const auto& candidate) { return matches_tree(candidate.first, request.path); });
   }
   if (route == routes.end()) return nullptr;
   const auto& methods = route->second;
@@ -283,8 +291,8 @@ void HttpConnection::enter_answer(bool request_is_whole) {
   phase_ = Phase::kAnswer;
   answer_ = {.is_http_1_0 = parser_.is_http_1_0(),
              .keep_alive = request_is_whole && parser_.keeps_alive() && !server_->stopping};
-  // Only a "100 Continue" can be on its way now.
-  writing_ ? arm(server_->limits.write_timeout) : disarm();
+  disarm();
+  if (writing_) arm(server_->limits.write_timeout);  // a "100 Continue"
 }
 
 void HttpConnection::dispatch() {
