@@ -89,8 +89,12 @@ absl::Status read_lengths(const RequestDraft& draft, const ValidationContext& co
   if (!max_tokens.ok()) return max_tokens.status();
   request.max_tokens = static_cast<uint32_t>(*max_tokens);
 
-  const auto min_tokens = integer_in("min_tokens", draft.min_tokens, 0, 0, *max_tokens);
+  const auto min_tokens = integer_in("min_tokens", draft.min_tokens, 0, 0, max_model_len);
   if (!min_tokens.ok()) return min_tokens.status();
+  if (*min_tokens > *max_tokens) {
+    return invalid_field("min_tokens", absl::StrCat("must be at most max_tokens, which is ", *max_tokens,
+                                                    "; is ", *min_tokens));
+  }
   request.min_tokens = static_cast<uint32_t>(*min_tokens);
   return absl::OkStatus();
 }
@@ -171,12 +175,18 @@ absl::StatusOr<Time> deadline(std::optional<double> timeout_seconds, const Reque
 
 absl::Status check_model(std::string_view model, const ModelInfo& served) {
   if (model.empty() || model == served.name) return absl::OkStatus();
-  return absl::NotFoundError(
-      absl::StrCat("model: there is no ", printable(model), " here; this router serves ", printable(served.name)));
+  return absl::NotFoundError(absl::StrCat("model: there is no ", printable(model),
+                                          " here; this router serves ", printable(served.name)));
 }
 
 absl::StatusOr<std::vector<TokenId>> tokenize_prompt(const Prompt& prompt, bool add_bos,
                                                      const ValidationContext& context) {
+  // Text would become ids that the model does not have. Nothing that the client can change.
+  if (context.tokenizer->vocab_size() > context.model.vocab_size) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the router's tokenizer has ", context.tokenizer->vocab_size(),
+                     " pieces, more than the model's vocabulary of ", context.model.vocab_size));
+  }
   auto tokens = tokenize_any(prompt, context);
   if (!tokens.ok()) return tokens;
   if (add_bos) tokens->insert(tokens->begin(), context.tokenizer->bos_id());

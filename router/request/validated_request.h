@@ -90,9 +90,10 @@ struct ValidationContext {
 
 // Checks every field, tokenises the prompt, fills in defaults, draws a seed and a request id when absent.
 // Errors: invalid_field() with the name of generation.proto, the limit and the given value, never with a
-// prompt's or a stop string's text; NOT_FOUND for another model. The prompt's field is "prompt" for text and
-// token ids, "messages", "messages[i].role" or "messages[i].content" for a chat. Fields that hold lists are
-// named without an index; the sentence has it.
+// prompt's or a stop string's text; NOT_FOUND for another model; FAILED_PRECONDITION when the tokenizer has
+// more pieces than the model. The prompt's field is "prompt" for text and token ids, "messages",
+// "messages[i].role" or "messages[i].content" for a chat. Other fields that hold lists are named without an
+// index; the sentence has it.
 absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationContext& context, Time now);
 
 // Parts of validate() for calls that only tokenise or score.
