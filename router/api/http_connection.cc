@@ -231,19 +231,20 @@ void HttpConnection::advance() {
   count_body_bytes(parser_.num_body_bytes());
   const bool entered = state != reading_;
   reading_ = state;
+  const HttpLimits& limits = server_->limits;
   switch (state) {
     case HttpParser::State::kFailed:
       return refuse(parser_.failure().status, parser_.failure().message);
     case HttpParser::State::kComplete:
       return dispatch();
     case HttpParser::State::kNothing:
-      arm(is_first_request_ ? server_->limits.header_timeout : server_->limits.idle_timeout);
+      if (entered) arm(is_first_request_ ? limits.header_timeout : limits.idle_timeout);
       break;
     case HttpParser::State::kHeader:
-      if (entered) arm(server_->limits.header_timeout);
+      if (entered) arm(limits.header_timeout);
       break;
     case HttpParser::State::kBody:
-      if (entered) arm(server_->limits.body_timeout);
+      if (entered) arm(limits.body_timeout);
       await_body();
       break;
   }
@@ -291,6 +292,7 @@ void HttpConnection::enter_answer(bool request_is_whole) {
   phase_ = Phase::kAnswer;
   answer_ = {.is_http_1_0 = parser_.is_http_1_0(),
              .keep_alive = request_is_whole && parser_.keeps_alive() && !server_->stopping};
+  count_body_bytes(0);
   disarm();
   if (writing_) arm(server_->limits.write_timeout);  // a "100 Continue"
 }
@@ -329,12 +331,11 @@ void HttpConnection::dispatch() {
 }
 
 // Answers a request that will not be read to its end, and closes.
-void HttpConnection::refuse(int status, std::string_view message, HttpHeaders headers) {
-  disarm();
-  phase_ = Phase::kAnswer;
-  answer_ = {
-      .is_http_1_0 = parser_.is_http_1_0(), .keep_alive = false, .omits_body = false, .is_whole = false};
-  send(status, kJson, error_body(status, message), headers);
+void HttpConnection::refuse(int status, std::string_view message, const HttpHeaders& headers) {
+  enter_answer(/*request_is_whole=*/false);
+  const std::string body = error_body(status, message);
+  parser_.next();  // what came of the body is given back now, not when the client has gone
+  send(status, kJson, body, headers);
 }
 
 // ---- Answers

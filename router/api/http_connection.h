@@ -59,7 +59,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void enter_answer(bool request_is_whole);
   void dispatch();
   const HttpHandler* find_handler(const HttpRequest& request, std::string& allowed) const;
-  void refuse(int status, std::string_view message, HttpHeaders headers = {});
+  void refuse(int status, std::string_view message, const HttpHeaders& headers = {});
 
   void queue_head(int status, std::string_view content_type, const HttpHeaders& headers,
                   std::string_view framing);
@@ -82,8 +82,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   const std::shared_ptr<HttpServerState> server_;
   HttpParser parser_;
   Phase phase_ = Phase::kRequest;
-  HttpParser::State reading_ = HttpParser::State::kNothing;  // how far the deadline in force reaches
-  std::weak_ptr<ConnectionResponder> responder_;             // of the request being answered
+  HttpParser::State reading_ = HttpParser::State::kComplete;  // how far the deadline in force reaches
+  std::weak_ptr<ConnectionResponder> responder_;              // of the request being answered
 
   bool is_first_request_ = true;
   bool waits_readable_ = false;

@@ -165,6 +165,7 @@ HttpParser::State HttpParser::fail(int status, std::string message) {
 
 void HttpParser::next() {
   machine_.reset();
+  if (waiting_.empty()) waiting_ = std::string();  // an idle connection keeps no buffer
   state_ = State::kNothing;
 }
 

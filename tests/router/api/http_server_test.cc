@@ -260,19 +260,30 @@ TEST_F(HttpServerTest, RefusesBodiesOverTheLimitWhileTheyAreSent) {
   EXPECT_EQ(with_chunks.read_answer().status, 413);
 }
 
+std::string put_head(size_t num_body_bytes) {
+  return "PUT /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: " +
+         std::to_string(num_body_bytes) + "\r\n\r\n";
+}
+
 TEST_F(HttpServerTest, RefusesBodiesThatAreTooManyTogether) {
   listen({.max_unread_body_bytes = 1000});
   RawClient first(port());
-  first.send("PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3000\r\nExpect: 100-continue\r\n\r\n");
+  first.send(put_head(3000));
   EXPECT_EQ(first.read_answer().status, 100);
   first.send(std::string(2000, 'a'));
   const RawAnswer answer = first.read_answer();
   EXPECT_EQ(answer.status, 503);
   EXPECT_TRUE(answer.has_header("Retry-After: 1"));
-  // What a refused body took is free again.
+  // What the refused body took is free again, although its client has not gone; so is what an answered one
+  // took.
   RawClient second(port());
-  second.send("PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n" + std::string(900, 'a'));
-  EXPECT_EQ(second.read_answer().status, 200);
+  for (int i = 0; i < 3; ++i) {
+    second.send(put_head(900));
+    EXPECT_EQ(second.read_answer().status, 100);
+    second.send(std::string(800, 'a'));
+    second.send(std::string(100, 'a'));
+    EXPECT_EQ(second.read_answer().status, 200);
+  }
 }
 
 TEST_F(HttpServerTest, TimesOutSlowHeaders) {
@@ -281,6 +292,16 @@ TEST_F(HttpServerTest, TimesOutSlowHeaders) {
   client.send("GET /echo HT");
   EXPECT_EQ(client.read_answer().status, 408);
   EXPECT_TRUE(client.is_closed());
+}
+
+// Empty lines before a request are ignored, and are no sign of life.
+TEST_F(HttpServerTest, TimesOutEmptyLines) {
+  listen({.header_timeout = 50ms});
+  RawClient client(port());
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  bool open = true;
+  while (open && std::chrono::steady_clock::now() < end) open = client.send("\r\n");
+  EXPECT_FALSE(open);
 }
 
 TEST_F(HttpServerTest, TimesOutSlowBodies) {
