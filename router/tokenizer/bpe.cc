@@ -7,6 +7,18 @@
 #include "router/tokenizer/utf8.h"
 
 namespace octet::router {
+namespace {
+
+// Whether a space comes after something else inside the piece.
+bool crosses_words(std::string_view piece) {
+  for (size_t at = piece.find(kSpaceSymbol); at != std::string_view::npos;
+       at = piece.find(kSpaceSymbol, at + 1)) {
+    if (at > 0 && !piece.substr(0, at).ends_with(kSpaceSymbol)) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 // One text's merges: always the best pair of neighbours next, the leftmost of equals.
 class BpeEncoder::Merging {
@@ -14,13 +26,16 @@ class BpeEncoder::Merging {
   Merging(const BpeEncoder& encoder, std::string_view text, std::vector<Symbol>& symbols)
       : encoder_(encoder), text_(text), symbols_(symbols) {}
 
+  // Word by word where no merge can cross from one word to the next: many small queues are faster than one.
   void run() {
-    for (size_t i = 1; i < symbols_.size(); ++i) consider(i - 1, i);
-    while (!pairs_.empty()) {
-      const Pair pair = pairs_.top();
-      pairs_.pop();
-      if (still_holds(pair)) merge(pair);
+    for (size_t i = 1; i < symbols_.size(); ++i) {
+      if (encoder_.spaces_begin_pieces_ && begins_word(i)) {
+        merge_all();
+      } else {
+        consider(i - 1, i);
+      }
     }
+    merge_all();
   }
 
   // The pieces that a merged piece stands for: itself, or for one of the kind unused those that it was merged
@@ -46,6 +61,19 @@ class BpeEncoder::Merging {
       return score != other.score ? score < other.score : left > other.left;
     }
   };
+
+  bool is_space(size_t symbol) const {
+    return text_.substr(symbols_[symbol].begin).starts_with(kSpaceSymbol);
+  }
+  bool begins_word(size_t symbol) const { return is_space(symbol) && !is_space(symbol - 1); }
+
+  void merge_all() {
+    while (!pairs_.empty()) {
+      const Pair pair = pairs_.top();
+      pairs_.pop();
+      if (still_holds(pair)) merge(pair);
+    }
+  }
 
   void consider(size_t left, size_t right) {
     if (left == kNone || right == kNone || symbols_[left].is_frozen || symbols_[right].is_frozen) return;
@@ -89,7 +117,11 @@ BpeEncoder::BpeEncoder(const SentencePieceModel& model, const SpecialPieces& spe
   if (model.byte_fallback) byte_ids_.resize(256);
   for (uint32_t id = 0; id < model.pieces.size(); ++id) {
     const SentencePieceModel::Piece& piece = model.pieces[id];
-    if (piece.kind == PieceKind::kNormal || piece.kind == PieceKind::kUnused) pieces_.emplace(piece.text, id);
+    if (piece.kind == PieceKind::kNormal || piece.kind == PieceKind::kUnused) {
+      pieces_.emplace(piece.text, id);
+      // Unfolding an unused piece depends on the order of all merges of the text.
+      if (piece.kind == PieceKind::kUnused || crosses_words(piece.text)) spaces_begin_pieces_ = false;
+    }
     if (piece.kind == PieceKind::kUnknown) unknown_id_ = id;
     if (piece.kind == PieceKind::kByte && model.byte_fallback) byte_ids_[*byte_of_piece(piece.text)] = id;
   }

@@ -48,6 +48,7 @@ class BpeEncoder {
   std::unordered_map<std::string_view, uint32_t> pieces_;  // those that text can become; views of model_
   std::vector<uint32_t> byte_ids_;                         // [256], or empty without byte fallback
   uint32_t unknown_id_ = 0;
+  bool spaces_begin_pieces_ = true;  // no piece holds a space after something else
 };
 
 }  // namespace octet::router

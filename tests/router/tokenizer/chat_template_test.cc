@@ -175,7 +175,8 @@ TEST(ChatTemplate, ALongRoleIsShownInPart) {
 TEST(ChatTemplate, NeedsTheTurnPieces) {
   const auto tokenizer = nano_tokenizer_with({.add_dummy_prefix = false,
                                               .remove_extra_whitespaces = false,
-                                              .renames = {{"<extra_id_1>", "<other_id_1>"}}});
+                                              .renames = {{"<extra_id_1>", "<other_id_1>"}},
+                                              .unused = {}});
   const auto chat = ChatTemplate::make(tokenizer, ChatFormat::kNemotron4);
   EXPECT_EQ(chat.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(chat.status().message()), testing::HasSubstr("<extra_id_1>"));

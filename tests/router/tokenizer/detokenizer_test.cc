@@ -108,8 +108,8 @@ TEST(Detokenizer, AfterAPromptAddsUpToTheRestOfTheWholeDecode) {
 }
 
 TEST(Detokenizer, KeepsTheLeadingSpaceAfterAPrompt) {
-  const auto tokenizer =
-      nano_tokenizer_with({.add_dummy_prefix = true, .remove_extra_whitespaces = false, .renames = {}});
+  const auto tokenizer = nano_tokenizer_with(
+      {.add_dummy_prefix = true, .remove_extra_whitespaces = false, .renames = {}, .unused = {}});
   const std::vector<TokenId> tokens = tokenizer->encode("hello");  // "▁hello"
   EXPECT_EQ(stream(Detokenizer(tokenizer), tokens), " hello");
   EXPECT_EQ(stream(Detokenizer(tokenizer, /*after_prompt=*/false), tokens), "hello");

@@ -135,7 +135,8 @@ TEST(EncodePlainSeams, OverlappingSpecialPiecesAllStayText) {
   const auto tokenizer =
       nano_tokenizer_with({.add_dummy_prefix = true,
                            .remove_extra_whitespaces = false,
-                           .renames = {{"<extra_id_2>", "ab<ab<ab<ab<"}, {"<extra_id_3>", "b<ab<ab<ab<x"}}});
+                           .renames = {{"<extra_id_2>", "ab<ab<ab<ab<"}, {"<extra_id_3>", "b<ab<ab<ab<x"}},
+                           .unused = {}});
   for (const std::string text :
        {"ab<ab<ab<ab<", "ab<ab<ab<ab<ab<ab<x", "b<ab<ab<ab<x", "aab<ab<ab<ab<ab<x<extra_id_1>"}) {
     const std::vector<TokenId> ids = tokenizer->encode_plain(text);

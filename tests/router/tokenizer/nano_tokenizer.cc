@@ -46,6 +46,19 @@ std::shared_ptr<const Tokenizer> nano_tokenizer() {
   return tokenizer;
 }
 
+namespace {
+
+// Adds field 3 (type) to the piece's message: 0A (piece) length { 0A length text, 15 score }.
+void make_unused(const std::string& text, std::string& model) {
+  const std::string piece = "\x0A" + std::string(1, static_cast<char>(text.size())) + text + "\x15";
+  const size_t at = model.find(piece);
+  if (at == std::string::npos) throw std::runtime_error("no normal piece " + text);
+  model.insert(at + piece.size() + sizeof(float), "\x18\x05");
+  model[at - 1] = static_cast<char>(model[at - 1] + 2);
+}
+
+}  // namespace
+
 std::string nano_model_bytes(const TokenizerFlags& flags) {
   std::string bytes = read_file(kNanoTokenizer);
   // The file ends with the normaliser's fields 3 (add_dummy_prefix) and 4 (remove_extra_whitespaces).
@@ -59,6 +72,7 @@ std::string nano_model_bytes(const TokenizerFlags& flags) {
       throw std::runtime_error("cannot rename " + from);
     bytes.replace(at, from.size(), to);
   }
+  for (const std::string& text : flags.unused) make_unused(text, bytes);
   return bytes;
 }
 
@@ -70,8 +84,10 @@ std::vector<TokenizerFlags> all_flag_settings() {
   std::vector<TokenizerFlags> all;
   for (const bool dummy_prefix : {false, true}) {
     for (const bool remove_extra : {false, true}) {
-      all.push_back(
-          {.add_dummy_prefix = dummy_prefix, .remove_extra_whitespaces = remove_extra, .renames = {}});
+      all.push_back({.add_dummy_prefix = dummy_prefix,
+                     .remove_extra_whitespaces = remove_extra,
+                     .renames = {},
+                     .unused = {}});
     }
   }
   return all;

@@ -23,6 +23,8 @@ struct TokenizerFlags {
   bool remove_extra_whitespaces = false;
   // Special pieces to rename; the new name must have the same number of bytes.
   std::vector<std::pair<std::string, std::string>> renames;
+  // Normal pieces to make unused: text does not become them but what they were merged from.
+  std::vector<std::string> unused;
 };
 // The nano tokenizer's model file with these flags instead of its own (all off).
 std::string nano_model_bytes(const TokenizerFlags& flags);

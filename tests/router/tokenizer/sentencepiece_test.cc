@@ -55,8 +55,17 @@ TEST(SentencePiece, AgreesOnOverlappingSpecialPieces) {
   expect_equal(
       nano_model_bytes({.add_dummy_prefix = true,
                         .remove_extra_whitespaces = false,
-                        .renames = {{"<extra_id_2>", "lo worldThe "}, {"<extra_id_3>", "hello worldT"}}}),
+                        .renames = {{"<extra_id_2>", "lo worldThe "}, {"<extra_id_3>", "hello worldT"}},
+                        .unused = {}}),
       5000);
+}
+
+TEST(SentencePiece, AgreesOnUnusedPieces) {
+  expect_equal(nano_model_bytes({.add_dummy_prefix = false,
+                                 .remove_extra_whitespaces = false,
+                                 .renames = {},
+                                 .unused = {"\u2581th", "he", "\u2581wor", "ell", "The"}}),
+               5000);
 }
 
 struct Setting {
@@ -87,6 +96,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "--vocab_size=700 --normalization_rule_name=identity --byte_fallback=true "
                 "--add_dummy_prefix=false --remove_extra_whitespaces=false --split_digits=true "
                 "--allow_whitespace_only_pieces=true --user_defined_symbols=<extra_id_0>,<extra_id_1>"},
+        Setting{"MergesAcrossSpaces", "--vocab_size=700 --split_by_whitespace=false --byte_fallback=true"},
         Setting{"NormalizedBytes",
                 "--vocab_size=700 --byte_fallback=true --remove_extra_whitespaces=false "
                 "--user_defined_symbols=<extra_id_1>,a,\u65e5,\ufb01,world"}),
