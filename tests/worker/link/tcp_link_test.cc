@@ -137,8 +137,7 @@ TEST_F(TcpLinkTest, ReceiveEndsAtTheDeadlineAndTheLinkWithIt) {
   const absl::Status late = receivers_[0]->receive(1, got, at_once());
   EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
   EXPECT_THAT(std::string(late.message()), HasSubstr("rank 0, step 1"));
-  EXPECT_TRUE(senders_[0]->send(1, got, soon()).ok());
-  EXPECT_EQ(receivers_[0]->receive(1, got, soon()), late);
+  EXPECT_EQ(receivers_[0]->receive(1, got, soon()), late) << "the stream may stand inside a message";
 }
 
 TEST_F(TcpLinkTest, ReceiveEndsAtTheDeadlineInsideAMessage) {
@@ -269,7 +268,7 @@ TEST_F(TcpLinkTest, ConnectsBeforeTheListenerAccepts) {
 TEST_F(TcpLinkTest, AcceptNamesTheRanksThatDidNotCome) {
   RawPeer peer(listener_->port());
   peer.write(encode(Greeting{1, 1, 3}, GreetingKind::kHello));
-  const auto status = listener_->accept(1, 3, now() + std::chrono::milliseconds(300)).status();
+  const auto status = listener_->accept(1, 3, now() + std::chrono::seconds(1)).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("rank 0, 2"));
 }
