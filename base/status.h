@@ -18,6 +18,11 @@ inline absl::string_view absl_view(std::string_view text) {
   return {text.data(), text.size()};
 }
 
+// The status' message, for log lines and for functions that take std::string_view.
+inline std::string text_of(const absl::Status& status) {
+  return std::string(status.message());
+}
+
 // INVALID_ARGUMENT "field: message"; the message holds the limit and the given value.
 absl::Status invalid_field(std::string_view field, std::string_view message);
 // RESOURCE_EXHAUSTED with a hint when to come back.

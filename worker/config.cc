@@ -1,0 +1,140 @@
+#include "worker/config.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/flags.h"
+
+namespace octet::worker {
+namespace {
+
+constexpr int kMaxStages = 1024;
+
+void add_model_flags(Flags& flags, WorkerConfig& c) {
+  flags.add_text("model", &c.model_dir,
+                 "The folder with config.json and the safetensors checkpoint. Required.");
+  flags.add_text("model-name", &c.model_name,
+                 "The name that clients use for the model. Default: the folder's name.");
+  flags.add_switch(
+      "check-model", &c.check_model,
+      "Reads and checks this stage's part of the model, says what it holds and ends without serving.");
+}
+
+void add_shape_flags(Flags& flags, WorkerConfig& c) {
+  flags.add_number("stage", &c.stage, 0, kMaxStages - 1,
+                   "Which pipeline stage this worker is. Stage 0 is the lead, which routers connect to.");
+  flags.add_number("stages", &c.num_stages, 1, kMaxStages, "Stages in the pipeline.");
+  flags.add_number("tp", &c.num_ranks, 1, 64, "Tensor-parallel ranks in each stage.");
+  flags.add_choice("backend", &c.backend, {"cpu"}, "What computes the model.");
+  flags.add_number("threads-per-rank", &c.threads_per_rank, 1, 1024,
+                   "Threads of one rank of the cpu backend.");
+  flags.add_list(
+      "layers-per-stage", &c.layers_per_stage, 1, 1 << 20,
+      "How many layers each stage holds, such as 4,4. The same on all workers. Default: balanced by bytes.");
+  flags.add_text("lead", &c.lead_address,
+                 "HOST:PORT of the lead stage. Required on every stage but stage 0, which ignores it.");
+}
+
+void add_network_flags(Flags& flags, WorkerConfig& c) {
+  flags.add_text("host", &c.host, "The address that all ports listen on.");
+  flags.add_number("port", &c.port, 0, 65535, "The gRPC port. 0 takes any free one.");
+  flags.add_number("metrics-port", &c.metrics_port, 0, 65535,
+                   "The HTTP port of /metrics, /live and /ready. 0 takes any free one.");
+  flags.add_number("link-port", &c.link_port, 0, 65535,
+                   "The TCP port that takes the previous stage's activations. 0 takes any free one.");
+  flags.add_text(
+      "advertise-host", &c.advertise_host,
+      "The host that the other stages reach this worker by. Default: 127.0.0.1 when --lead is on this "
+      "machine's loopback address, else the machine's host name.");
+  flags.add_text("port-file", &c.port_file,
+                 "A file to write the bound ports to, as JSON, once all are bound. Default: none.");
+}
+
+void add_batching_flags(Flags& flags, WorkerConfig& c) {
+  flags.add_number("block-size", &c.block_size, 1, 1024,
+                   "Tokens in a block of the KV cache. The same on all workers.");
+  flags.add_number("kv-cache-mib", &c.kv_cache_mib, 1, int64_t{1} << 30,
+                   "Memory of this stage's KV cache in MiB, over all its ranks.");
+  flags.add_number(
+      "max-batch-tokens", &c.max_batch_tokens, 1, 1 << 20,
+      "Most tokens that one micro-batch computes, prefill and decode together. On no stage less than on "
+      "the lead.");
+  flags.add_number("max-sequences", &c.max_running_sequences, 1, 1 << 20,
+                   "Most sequences that run at a time (lead).");
+  flags.add_number("max-waiting", &c.max_waiting_sequences, 1, 1 << 20,
+                   "Most sequences that wait to run; more are refused (lead).");
+  flags.add_number("micro-batches", &c.max_micro_batches, 0, 4096,
+                   "Most micro-batches in flight (lead). 0 means as many as stages.");
+}
+
+void add_time_flags(Flags& flags, WorkerConfig& c) {
+  using std::chrono::hours;
+  using std::chrono::milliseconds;
+  flags.add_duration("step-timeout", &c.step_timeout, milliseconds(10), hours(1),
+                     "How long one step may take before the lead gives the epoch up and forms a new one.");
+  flags.add_duration(
+      "join-timeout", &c.join_timeout, milliseconds(10), hours(1),
+      "How long the stages may take to build the links of an epoch, and as long again to warm up.");
+  flags.add_duration(
+      "drain-timeout", &c.drain_timeout, Duration::zero(), hours(24),
+      "How long running sequences may take to end after SIGTERM or SIGINT. A second signal ends the "
+      "process at once.");
+  flags.add_choice("log-level", &c.log_level, {"trace", "debug", "info", "warning", "error"},
+                   "The least severe lines.");
+}
+
+bool is_loopback(const std::string& address) {
+  return address.starts_with("127.") || address.starts_with("localhost:") || address.starts_with("[::1]:");
+}
+
+std::string default_advertise_host(const WorkerConfig& config) {
+  char name[256] = {};
+  if (config.stage == 0 || is_loopback(config.lead_address) || gethostname(name, sizeof name - 1) != 0) {
+    return "127.0.0.1";
+  }
+  return name;
+}
+
+absl::Status check(const WorkerConfig& c) {
+  if (c.model_dir.empty()) return absl::InvalidArgumentError("--model: a folder is required");
+  if (c.stage >= c.num_stages) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--stage: must be below --stages, which is ", c.num_stages, ", given ", c.stage));
+  }
+  if (c.stage > 0 && c.lead_address.find(':') == std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("--lead: HOST:PORT of stage 0 is required on stage ",
+                                                   c.stage, ", given '", c.lead_address, "'"));
+  }
+  if (!c.layers_per_stage.empty() && c.layers_per_stage.size() != static_cast<size_t>(c.num_stages)) {
+    return absl::InvalidArgumentError(absl::StrCat("--layers-per-stage: needs one number for each of the ",
+                                                   c.num_stages, " stages, given ",
+                                                   c.layers_per_stage.size()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(int argc, const char* const* argv) {
+  WorkerConfig config;
+  Flags flags("octet-worker",
+              "Holds one stage of a Nemotron model's pipeline and computes it. Start one worker a stage: "
+              "stage 0, the "
+              "lead, schedules the work of all; the others register with it.");
+  add_model_flags(flags, config);
+  add_shape_flags(flags, config);
+  add_network_flags(flags, config);
+  add_batching_flags(flags, config);
+  add_time_flags(flags, config);
+  const absl::StatusOr<Flags::Outcome> outcome = flags.parse(argc, argv);
+  if (!outcome.ok()) return outcome.status();
+  if (*outcome == Flags::Outcome::kHelpPrinted) return std::optional<WorkerConfig>();
+  if (absl::Status status = check(config); !status.ok()) return status;
+  if (config.max_micro_batches == 0) config.max_micro_batches = static_cast<uint32_t>(config.num_stages);
+  if (config.advertise_host.empty()) config.advertise_host = default_advertise_host(config);
+  return std::optional<WorkerConfig>(std::move(config));
+}
+
+}  // namespace octet::worker

@@ -1,0 +1,50 @@
+// What a worker is told at its start: flags, configuration file and environment.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+
+namespace octet::worker {
+
+struct WorkerConfig {
+  std::string model_dir;
+  std::string model_name;  // empty: the folder's name
+  int stage = 0;
+  int num_stages = 1;
+  int num_ranks = 1;  // tensor-parallel size
+  int threads_per_rank = 1;
+  std::string backend = "cpu";
+  std::vector<int> layers_per_stage;  // empty: balanced
+  std::string lead_address;
+
+  std::string host = "0.0.0.0";
+  int port = 50061;
+  int metrics_port = 9401;
+  int link_port = 0;
+  std::string advertise_host;
+  std::string port_file;
+
+  uint32_t block_size = 16;
+  uint32_t max_batch_tokens = 512;
+  uint32_t max_running_sequences = 256;
+  uint32_t max_waiting_sequences = 4096;
+  uint32_t max_micro_batches = 0;  // 0: as many as stages
+  int64_t kv_cache_mib = 256;
+
+  Duration step_timeout = std::chrono::seconds(10);
+  Duration join_timeout = std::chrono::seconds(30);
+  Duration drain_timeout = std::chrono::seconds(30);
+
+  std::string log_level = "info";
+  bool check_model = false;
+};
+
+// nullopt when --help was printed. Errors: INVALID_ARGUMENT in one line that names the flag.
+absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(int argc, const char* const* argv);
+
+}  // namespace octet::worker
