@@ -65,7 +65,7 @@ void append_header(std::string& out, std::string_view name, std::string_view val
 // The half of a connection that a handler holds, for one request.
 class ConnectionResponder final : public HttpResponder {
  public:
-  ConnectionResponder(std::shared_ptr<HttpConnection> connection, asio::io_context& loop)
+  ConnectionResponder(std::weak_ptr<HttpConnection> connection, asio::io_context& loop)
       : connection_(std::move(connection)), loop_(loop) {}
 
   ~ConnectionResponder() override {
@@ -314,7 +314,7 @@ void HttpConnection::dispatch() {
     }
     return wait_readable();
   }
-  const auto responder = std::make_shared<ConnectionResponder>(shared_from_this(), server_->loop);
+  const auto responder = std::make_shared<ConnectionResponder>(weak_from_this(), server_->loop);
   responder_ = responder;
   try {
     (*handler)(request, responder);

@@ -68,11 +68,12 @@ void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context) {
                                                       std::shared_ptr<HttpResponder> responder) {
     serve_chat_completions(context, request, std::move(responder));
   };
-  routes["/v1/models"]["GET"] = [&context](const HttpRequest&, std::shared_ptr<HttpResponder> responder) {
+  routes["/v1/models"]["GET"] = [&context](const HttpRequest&,
+                                           const std::shared_ptr<HttpResponder>& responder) {
     send_model(context, *responder, std::nullopt);
   };
   routes["/v1/models/*"]["GET"] = [&context](const HttpRequest& request,
-                                             std::shared_ptr<HttpResponder> responder) {
+                                             const std::shared_ptr<HttpResponder>& responder) {
     send_model(context, *responder,
                percent_decoded(std::string_view(request.path).substr(kModelPath.size())));
   };

@@ -66,7 +66,8 @@ void OpenAiCall::on_piece(size_t prompt, Piece piece) {
     return;
   }
   if (wholes_.size() <= piece.index) wholes_.resize(piece.index + 1);
-  append(wholes_[piece.index], std::move(piece));
+  Piece& whole = wholes_[piece.index];
+  append(whole, std::move(piece));
 }
 
 void OpenAiCall::on_done(const GenerationUsage& usage) {

@@ -16,7 +16,7 @@ namespace json = boost::json;
 
 class ChatCall final : public OpenAiCall {
  public:
-  ChatCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder, OpenAiOptions options,
+  ChatCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder, const OpenAiOptions& options,
            bool wants_logprobs)
       : OpenAiCall(context, std::move(responder), options),
         wants_logprobs_(wants_logprobs),
@@ -88,7 +88,7 @@ void serve_chat_completions(ServiceContext& context, const HttpRequest& request,
   const bool wants_logprobs = validated->logprobs.has_value();
   std::vector<ValidatedRequest> requests;
   requests.push_back(*std::move(validated));
-  std::make_shared<ChatCall>(context, std::move(responder), std::move(options), wants_logprobs)
+  std::make_shared<ChatCall>(context, std::move(responder), options, wants_logprobs)
       ->run(std::move(requests));
 }
 

@@ -34,8 +34,8 @@ class CompletionCall final : public OpenAiCall {
     std::optional<uint32_t> prompt_logprobs;
   };
 
-  CompletionCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder, OpenAiOptions options,
-                 Format format, std::vector<AnsweredPrompt> prompts)
+  CompletionCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder,
+                 const OpenAiOptions& options, Format format, std::vector<AnsweredPrompt> prompts)
       : OpenAiCall(context, std::move(responder), options),
         format_(format),
         prompts_(std::move(prompts)),
@@ -154,13 +154,12 @@ void serve_completions(ServiceContext& context, const HttpRequest& request,
   if (!requests.ok()) return refuse(requests.status());
 
   const ValidatedRequest& first = requests->front();
-  OpenAiOptions options =
+  const OpenAiOptions options =
       openai_options("cmpl-", "text_completion", first, validation->model, parsed->stream);
   CompletionCall::Format format{.echo = parsed->echo, .logprobs = first.logprobs, .prompt_logprobs = {}};
   if (parsed->prompt_logprobs) format.prompt_logprobs = static_cast<uint32_t>(*parsed->prompt_logprobs);
   std::vector<AnsweredPrompt> prompts = answered_prompts(*parsed, *requests, *context.tokenizer);
-  std::make_shared<CompletionCall>(context, std::move(responder), std::move(options), format,
-                                   std::move(prompts))
+  std::make_shared<CompletionCall>(context, std::move(responder), options, format, std::move(prompts))
       ->run(*std::move(requests));
 }
 

@@ -11,6 +11,7 @@
 namespace octet::router {
 namespace {
 
+using namespace std::string_literals;
 using State = HttpParser::State;
 using ::testing::HasSubstr;
 
@@ -131,7 +132,7 @@ TEST(HttpParser, RefusesWhatIsNotHttp) {
       {"GET / HTTP/1.1\nHost: h\n\n", 505},       // bare line feeds
       {"GET / HTTP/2.0\r\n\r\n", 505},            //
       {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},  // HTTP/2's preface
-      {std::string("GET /\0a HTTP/1.1\r\nHost: h\r\n\r\n", 30), 400},
+      {"GET /\0a HTTP/1.1\r\nHost: h\r\n\r\n"s, 400},
       {"GET / HTTP/1.1\r\n\r\n", 400},                        // no host
       {"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n", 400},  // two hosts
       {"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400},     // a proxy's form

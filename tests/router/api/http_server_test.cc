@@ -30,7 +30,7 @@ class HttpServerTest : public ::testing::Test {
  protected:
   void listen(HttpLimits limits = {}) {
     HttpServer::Routes routes;
-    const auto echo = [](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+    const auto echo = [](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
       responder->send(200, "text/plain", request.path + "?" + request.query + " " + request.body,
                       {{"X-Extra", "1"}});
     };
@@ -39,10 +39,10 @@ class HttpServerTest : public ::testing::Test {
     routes["/late"]["GET"] = [this](const HttpRequest&, std::shared_ptr<HttpResponder> responder) {
       late_.set_value(std::move(responder));
     };
-    routes["/throw"]["GET"] = [](const HttpRequest&, std::shared_ptr<HttpResponder>) {
+    routes["/throw"]["GET"] = [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {
       throw std::runtime_error("no \"quotes\"");
     };
-    routes["/drop"]["GET"] = [](const HttpRequest&, std::shared_ptr<HttpResponder>) {};
+    routes["/drop"]["GET"] = [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {};
     auto server = HttpServer::listen(loop_, "127.0.0.1", 0, std::move(routes), limits);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);

@@ -175,7 +175,7 @@ TEST_F(CompletionsTest, EchoesThePromptWithItsLogprobs) {
   done(0);
   const json::value choice = answer->json().at("choices").at(0);
   EXPECT_EQ(choice.at("text"), "Hello <extra_id_1>x");
-  const json::value logprobs = choice.at("logprobs");
+  const json::value& logprobs = choice.at("logprobs");
   EXPECT_EQ(logprobs.at("tokens").as_array().size(), prompt.size() + 1);
   EXPECT_EQ(logprobs.at("token_logprobs").at(0), nullptr);
   EXPECT_EQ(logprobs.at("top_logprobs").at(0), nullptr);
