@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "grpc/health/v1/health.pb.h"
 
 namespace octet {
 namespace {
@@ -39,6 +40,7 @@ void initialise_grpc() {
     gpr_set_log_function(log_grpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::health::v1::HealthCheckRequest::descriptor();  // links the descriptor in, so that reflection knows it
   });
 }
 

@@ -17,7 +17,7 @@ import sys
 RULES = {
     "base/check": ("", ""),
     "base/clock": ("", ""),
-    "base/grpc_server": ("base google/rpc", "absl grpc"),
+    "base/grpc_server": ("base google/rpc grpc/health", "absl grpc"),
     "base/": ("base", "absl boost cli prometheus spdlog"),
     "kernels/": ("base/check", ""),
     "worker/batch/": ("base/check base/clock", ""),
@@ -49,7 +49,7 @@ RULES = {
         "base octet/v1 router/generation router/metrics router/request router/tokenizer",
         "absl boost grpc protobuf spdlog",
     ),
-    "router/": ("base octet/v1 router", "absl boost grpc prometheus spdlog"),
+    "router/": ("base octet/v1 router", "absl boost grpc prometheus protobuf spdlog"),
     "tools/bench/": ("base octet/v1", "absl boost grpc"),
     "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest prometheus protobuf sentencepiece"),
 }
@@ -74,7 +74,7 @@ MAX_HOMELESS = 20  # sources in no target that are named
 
 # Headers of the compiler and of the system: no folder, or one of these.
 SYSTEM = re.compile(r"^([a-z0-9_.]+|(sys|netinet|arpa|linux)/[a-z0-9_.]+)$")
-PROJECT = re.compile(r"^(base|google/rpc|kernels|octet/v1|router|tests|tools|worker)/")
+PROJECT = re.compile(r"^(base|google/rpc|grpc/health|kernels|octet/v1|router|tests|tools|worker)/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -93,7 +93,7 @@ def complaint(path, header):
     if rule is None:
         return "its folder has no rule in tools/check_includes.py"
     projects, families = (part.split() for part in RULES[rule])
-    family = family_of(header)
+    family = None if PROJECT.match(header) else family_of(header)
     if family == "grpc" and not GRPC_FILES.match(path):
         return "only the files of the RPC layers know gRPC"
     if family:

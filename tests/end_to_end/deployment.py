@@ -128,10 +128,7 @@ class Deployment:
         if any(error):
             self.kill()
             return
-        processes = [self.router, *reversed(self.workers)]
-        for process in processes:
-            process.popen.terminate()
-        codes = {process.name: process.stop() for process in processes}
+        codes = {process.name: process.stop() for process in [self.router, *reversed(self.workers)]}
         assert not any(codes.values()), f"exit codes {codes}"
 
     def kill(self):

@@ -9,8 +9,6 @@ from end_to_end.clients import channel_to, chat_messages, generate_request, grpc
 from end_to_end.deployment import Deployment
 
 SHAPES = [(1, 1), (2, 1), (2, 2), (4, 2), (8, 1), (2, 8)]
-ALL_CASES_SHAPE = (2, 1)
-EVERY = 6  # of the golden cases, for the other shapes
 TOLERANCE = 2e-3
 
 
@@ -19,12 +17,6 @@ def deployment(request, tmp_path_factory):
     stages, tp = request.param
     with Deployment(tmp_path_factory.mktemp(f"{stages}x{tp}"), stages, tp) as running:
         yield running
-
-
-@pytest.fixture
-def cases(deployment, golden):
-    everything = (deployment.stages, deployment.tp) == ALL_CASES_SHAPE
-    return golden if everything else golden[::EVERY]
 
 
 def all_at_once(function, cases):
@@ -55,7 +47,7 @@ class Cases:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory, golden):
-    return tmp_path_factory.mktemp("references"), Cases(golden[::EVERY])
+    return tmp_path_factory.mktemp("references"), Cases(golden)
 
 
 def bits(answer):
@@ -64,8 +56,8 @@ def bits(answer):
                                for score in [*answer.prompt_logprobs, *answer.logprobs]])
 
 
-def test_grpc_gives_the_golden_tokens_and_logprobs(deployment, cases):
-    for case, answer in zip(cases, scored_answers(deployment, cases), strict=True):
+def test_grpc_gives_the_golden_tokens_and_logprobs(deployment, golden):
+    for case, answer in zip(golden, scored_answers(deployment, golden), strict=True):
         assert answer.token_ids == case["output_ids"]
         assert answer.text == text_of(case)
         assert answer.usage.prompt_tokens == len(case["prompt_ids"])
@@ -78,14 +70,14 @@ def test_grpc_gives_the_golden_tokens_and_logprobs(deployment, cases):
         assert [value for _, value in top] == pytest.approx([value for _, value in case["first_top5"]], abs=TOLERANCE)
 
 
-def test_chats_and_texts_over_http_give_the_golden_texts(deployment, cases):
+def test_chats_and_texts_over_http_give_the_golden_texts(deployment, golden):
     def ask(case):
         chat = deployment.post("/v1/chat/completions", {"messages": chat_messages(case), "temperature": 0}).json()
         text = deployment.post("/v1/completions", {"prompt": case["prompt"], "temperature": 0, "max_tokens": 128}).json()
         nemo = deployment.generate(nemo_body(case)).json()
         return chat, text, nemo
 
-    for case, (chat, text, nemo) in zip(cases, all_at_once(ask, cases), strict=True):
+    for case, (chat, text, nemo) in zip(golden, all_at_once(ask, golden), strict=True):
         assert chat["choices"][0]["message"]["content"] == text_of(case)
         assert text["choices"][0]["text"] == text_of(case)
         assert nemo["sentences"] == [case["prompt"] + case["output"]]
