@@ -108,8 +108,8 @@ class BpeEncoder::Merging {
   const std::string_view text_;
   std::vector<Symbol>& symbols_;
   std::priority_queue<Pair> pairs_;
-  std::unordered_map<std::string_view, size_t>
-      splits_;  // unused piece -> bytes of its left half; views of text_
+  // Unused piece -> bytes of its left half. Views of text_.
+  std::unordered_map<std::string_view, size_t> splits_;
 };
 
 BpeEncoder::BpeEncoder(const SentencePieceModel& model, const SpecialPieces& specials)

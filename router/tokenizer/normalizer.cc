@@ -18,6 +18,7 @@ void append_escaped(std::string_view output, std::string& text) {
   }
 }
 
+// A dummy prefix with nothing after it goes, too.
 void remove_trailing_spaces(NormalizedText& out) {
   while (out.text.ends_with(kSpaceSymbol)) {
     const size_t begin = out.text.size() - kSpaceSymbol.size();
@@ -54,23 +55,20 @@ NormalizedText Normalizer::run(const MarkedText& input, Position position) const
   const std::string_view text = input.text;
   ByteRanges::Walk plain(input.plain);
   const bool is_begin = position == Position::kBegin;
-  bool skips_spaces = options_.remove_extra_whitespaces && is_begin;  // those that begin the text
-  bool after_space = skips_spaces;
+  bool after_space =
+      options_.remove_extra_whitespaces && is_begin;  // spaces that begin a text are extra ones
   bool wants_prefix = options_.add_dummy_prefix && is_begin;
   for (size_t at = 0; at < text.size();) {
     const Step next = step(text.substr(at), at, plain);
-    skips_spaces = skips_spaces && next.output == " ";
-    if (!skips_spaces) {
-      if (wants_prefix) out.text.append(kSpaceSymbol);
-      wants_prefix = false;
-      std::string_view output = next.output;
-      while (after_space && output.starts_with(' ')) output.remove_prefix(1);
-      const size_t begin = out.text.size();
-      if (next.is_literal) out.literals.push_back(begin);
-      append_escaped(output, out.text);
-      if (plain.touches(at, at + next.num_bytes)) out.plain.append(begin, out.text.size());
-      if (!output.empty()) after_space = options_.remove_extra_whitespaces && output.ends_with(' ');
-    }
+    if (wants_prefix) out.text.append(kSpaceSymbol);
+    wants_prefix = false;
+    std::string_view output = next.output;
+    while (after_space && output.starts_with(' ')) output.remove_prefix(1);
+    const size_t begin = out.text.size();
+    if (next.is_literal) out.literals.push_back(begin);
+    append_escaped(output, out.text);
+    if (plain.touches(at, at + next.num_bytes)) out.plain.append(begin, out.text.size());
+    if (!output.empty()) after_space = options_.remove_extra_whitespaces && output.ends_with(' ');
     at += next.num_bytes;
   }
   if (options_.remove_extra_whitespaces) remove_trailing_spaces(out);

@@ -20,8 +20,8 @@ struct MarkedText {
 struct NormalizedText {
   std::string text;
   ByteRanges plain;
-  std::vector<size_t>
-      literals;  // where a U+2581 of plain text begins, which is itself and no space; ascending
+  // Where a U+2581 of plain text begins, which is itself and no space; ascending.
+  std::vector<size_t> literals;
 };
 
 class Normalizer {

@@ -2,8 +2,7 @@
 // a client's text can be kept apart from the template's, and because Debian's library cannot share a process
 // with gRPC (see sentencepiece_model.h). Immutable after load, used by many threads. A "special" piece is a
 // user-defined piece such as <extra_id_1>, which is matched inside any text; control pieces (<s>, </s>) and
-// byte pieces (<0x0A>) never match text, so
-// "</s>" in a prompt is a few ordinary tokens.
+// byte pieces (<0x0A>) never match text, so "</s>" in a prompt is a few ordinary tokens.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +39,7 @@ struct TextPart {
 class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
  public:
   // Errors: NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong with it: not a SentencePiece
-  // model, not BPE, no <s>, </s> or special piece, a flag that cannot be decoded piece by piece.
+  // model, not BPE, no <s> or </s>, a flag that is not supported.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> load(const std::string& path);
   ~Tokenizer();
 
@@ -72,8 +71,8 @@ class Tokenizer : public std::enable_shared_from_this<Tokenizer> {
 
   // The piece as SentencePiece writes it ("▁hello", "<0x0A>").
   std::string_view piece(TokenId id) const;
-  // The bytes the token adds in the middle of a text (" hello", "\n"); may be a part of a UTF-8 character.
-  // Control: "".
+  // The bytes the token adds in the middle of a text (" hello", "\n"); may be a part of a UTF-8 character. ""
+  // for a control piece.
   std::string_view bytes(TokenId id) const;
   // Upper bound of bytes(id).size(): a text of B bytes has at least B / max_piece_bytes() tokens.
   size_t max_piece_bytes() const;

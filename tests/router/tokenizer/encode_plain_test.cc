@@ -145,6 +145,25 @@ TEST(EncodePlainSeams, OverlappingSpecialPiecesAllStayText) {
   }
 }
 
+// A longer special piece that begins in the content cannot swallow the template's.
+TEST(EncodePlainSeams, ContentCannotTakeTheTemplatesSpecialPieceAway) {
+  const auto tokenizer = nano_tokenizer_with({.add_dummy_prefix = false,
+                                              .remove_extra_whitespaces = false,
+                                              .renames = {{"<extra_id_2>", "d!<extra_id_"}},
+                                              .unused = {}});
+  const std::vector<TextPart> parts = {{"world!", TextPart::Kind::kPlain},
+                                       {"<extra_id_1>User", TextPart::Kind::kTemplate}};
+  const std::vector<TokenId> ids = tokenizer->encode_parts(parts);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer->piece_id("<extra_id_1>").value()), 1);
+  EXPECT_EQ(tokenizer->decode(ids), "world!<extra_id_1>User");
+}
+
+TEST(EncodePlainSeams, RemovingExtraSpacesKeepsAClientsU2581) {
+  const auto tokenizer = nano_tokenizer_with(
+      {.add_dummy_prefix = true, .remove_extra_whitespaces = true, .renames = {}, .unused = {}});
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode_plain(" \u2581 a \u2581  ")), "\u2581 a \u2581");
+}
+
 // The pieces of a broken special piece are those of its characters as ordinary text.
 TEST(EncodePlainSeams, SpellsASpecialPieceInOrdinaryPieces) {
   const auto tokenizer = nano_tokenizer();
