@@ -69,11 +69,18 @@ std::string wrap(const std::string& text, size_t indent, size_t columns) {
   return out;
 }
 
+// The flag among the arguments that no flag took, or the first of them.
+std::string first_unknown(const std::vector<std::string>& arguments) {
+  const auto flag = std::find_if(arguments.begin(), arguments.end(),
+                                 [](const std::string& argument) { return argument.starts_with("-"); });
+  return flag != arguments.end() ? *flag : arguments.front();
+}
+
 struct Unit {
   std::string_view suffix;
   Duration length;
 };
-// Longest first, and "ms" before "s" and "m".
+// "ms" before "s".
 constexpr Unit kUnits[] = {{"h", std::chrono::hours(1)},
                            {"ms", std::chrono::milliseconds(1)},
                            {"m", std::chrono::minutes(1)},
@@ -101,6 +108,8 @@ struct Flags::Impl {
           if (!status.ok()) throw CLI::ValidationError("--" + name, std::string(status.message()));
         });
     option->envname(environment_name(name));
+    option->type_name(value_name);
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     flags.push_back({name, value_name, std::move(help), option});
   }
 };
@@ -219,6 +228,10 @@ absl::StatusOr<Flags::Outcome> Flags::parse(int argc, const char* const* argv) {
     return Outcome::kHelpPrinted;
   } catch (const CLI::FileError& error) {
     return absl::InvalidArgumentError(absl::StrCat("--config: ", error.what()));
+  } catch (const CLI::ConfigError& error) {
+    return absl::InvalidArgumentError(absl::StrCat("--config: ", error.what()));
+  } catch (const CLI::ExtrasError&) {
+    return absl::InvalidArgumentError(absl::StrCat(first_unknown(impl_->app.remaining()), ": unknown flag"));
   } catch (const std::exception& error) {  // CLI11 throws; nothing of it leaves this function
     return absl::InvalidArgumentError(error.what());
   }

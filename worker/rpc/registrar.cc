@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/grpc_server.h"
 #include "base/log.h"
@@ -49,16 +50,16 @@ std::optional<absl::Status> Registrar::refusal() const {
 
 void Registrar::run() {
   for (;;) {
-    absl::Status status;
-    if (needed_()) {
-      status = register_once();
-      report(status);
-    }
+    std::optional<absl::Status> status;  // none when there is nothing to report
+    if (needed_()) status = register_once();
     std::unique_lock lock(mutex_);
-    if (status.code() == absl::StatusCode::kFailedPrecondition) {
-      refusal_ = status;
+    if (stopped_) return;
+    if (status && status->code() == absl::StatusCode::kFailedPrecondition) {
+      refusal_ =
+          absl::FailedPreconditionError(absl::StrCat("the lead refused this stage: ", status->message()));
       return;
     }
+    if (status) report(*status);
     changed_.wait_for(lock, kPeriod, [this] { return stopped_ || woken_; });
     if (stopped_) return;
     woken_ = false;

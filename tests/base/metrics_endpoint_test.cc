@@ -1,0 +1,131 @@
+#include "base/metrics_endpoint.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/counter.h>
+
+#include <atomic>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <string>
+#include <vector>
+
+namespace octet {
+namespace {
+
+namespace asio = boost::asio;
+using Tcp = asio::ip::tcp;
+
+class MetricsEndpointTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    registry_ = std::make_shared<prometheus::Registry>();
+    prometheus::BuildCounter()
+        .Name("octet_test_total")
+        .Help("A test.")
+        .Register(*registry_)
+        .Add({})
+        .Increment(42);
+    auto endpoint = MetricsEndpoint::listen("127.0.0.1", 0, registry_, [this] { return ready_.load(); });
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+    endpoint_ = *std::move(endpoint);
+  }
+
+  Tcp::socket connect() {
+    Tcp::socket socket(loop_);
+    socket.connect({asio::ip::make_address("127.0.0.1"), static_cast<uint16_t>(endpoint_->port())});
+    return socket;
+  }
+
+  // Sends the bytes and reads until the endpoint closes, which it does within its connection timeout.
+  std::string exchange(const std::string& request) {
+    Tcp::socket socket = connect();
+    boost::system::error_code error;
+    asio::write(socket, asio::buffer(request), error);
+    std::string answer;
+    asio::read(socket, asio::dynamic_buffer(answer), error);
+    return answer;
+  }
+
+  std::string get(const std::string& target) {
+    return exchange("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+
+  std::atomic<bool> ready_{false};
+  std::shared_ptr<prometheus::Registry> registry_;
+  std::unique_ptr<MetricsEndpoint> endpoint_;
+  asio::io_context loop_;
+};
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_F(MetricsEndpointTest, ServesThePrometheusTextFormat) {
+  const std::string answer = get("/metrics");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << answer;
+  EXPECT_TRUE(has(answer, "Content-Type: text/plain; version=0.0.4"));
+  EXPECT_TRUE(has(answer, "# HELP octet_test_total A test."));
+  EXPECT_TRUE(has(answer, "octet_test_total 42"));
+}
+
+TEST_F(MetricsEndpointTest, IsLiveAtOnceAndReadyWhenToldSo) {
+  EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(get("/ready").starts_with("HTTP/1.1 503"));
+  EXPECT_TRUE(get("/health").starts_with("HTTP/1.1 503"));
+  ready_ = true;
+  EXPECT_TRUE(get("/ready").starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(get("/health?x=1").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(MetricsEndpointTest, RefusesOtherTargetsAndMethods) {
+  EXPECT_TRUE(get("/admin").starts_with("HTTP/1.1 404"));
+  EXPECT_TRUE(
+      exchange("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").starts_with("HTTP/1.1 405"));
+  const std::string head = exchange("HEAD /live HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 200"));
+  EXPECT_TRUE(head.ends_with("\r\n\r\n"));
+}
+
+TEST_F(MetricsEndpointTest, RefusesALongHeader) {
+  EXPECT_TRUE(exchange("GET /live HTTP/1.1\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n")
+                  .starts_with("HTTP/1.1 431"));
+}
+
+TEST_F(MetricsEndpointTest, ClosesWhatIsNotHttp) {
+  EXPECT_EQ(exchange(std::string("\x16\x03\x01\x00\xff garbage\r\n\r\n", 19)), "");
+  EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(MetricsEndpointTest, AnswersWhileOtherConnectionsSayNothing) {
+  std::vector<Tcp::socket> silent;
+  for (int i = 0; i < 20; ++i) silent.push_back(connect());
+  EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(MetricsEndpointTest, AnswersAgainAfterMoreConnectionsThanItHolds) {
+  std::vector<Tcp::socket> silent;
+  for (int i = 0; i < 50; ++i) silent.push_back(connect());
+  silent.clear();
+  EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(MetricsEndpointTest, EndsWithConnectionsOpen) {
+  std::vector<Tcp::socket> open;
+  for (int i = 0; i < 40; ++i) open.push_back(connect());
+  endpoint_.reset();
+}
+
+TEST_F(MetricsEndpointTest, ATakenPortIsAnErrorThatNamesIt) {
+  const auto second = MetricsEndpoint::listen("127.0.0.1", endpoint_->port(), registry_, [] { return true; });
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  const std::string text(second.status().message());
+  EXPECT_TRUE(has(text, "127.0.0.1:" + std::to_string(endpoint_->port()))) << text;
+  EXPECT_TRUE(has(text, "in use")) << text;
+}
+
+}  // namespace
+}  // namespace octet
