@@ -45,6 +45,11 @@ def send_raw(deployment, data, timeout=30):
         return received
 
 
+def is_refusal(answer):
+    """Closed without a word, or a 4xx, or "not implemented" or "version not supported"."""
+    return answer == b"" or answer[9:10] == b"4" or answer[9:12] in (b"501", b"505")
+
+
 def completion(**fields):
     return json.dumps({"prompt": "hello", "max_tokens": 1, **fields})
 
@@ -100,9 +105,9 @@ def test_broken_json_and_utf8_are_refused(deployment, body):
     assert send(deployment, body, "/generate", "PUT").status_code in (400, 500)  # NeMo: 500 for no object
 
 
-def test_duplicate_keys_are_refused_or_the_last_counts(deployment):
-    response = send(deployment, '{"prompt": "a", "max_tokens": -1, "max_tokens": 1}')
-    assert response.status_code in (200, 400)
+def test_the_last_of_duplicate_keys_counts(deployment):
+    assert send(deployment, '{"prompt": "a", "max_tokens": -1, "max_tokens": 1}').status_code == 200
+    refused(send(deployment, '{"prompt": "a", "max_tokens": 1, "max_tokens": -1}'), "max_tokens")
 
 
 def test_prompt_and_max_tokens_past_the_context_name_both(deployment):
@@ -129,7 +134,7 @@ def test_body_over_the_limit_is_refused_with_and_without_its_length(deployment):
 def test_bad_headers_are_refused(deployment, head):
     answer = send_raw(deployment, b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + head +
                       b"\r\n\r\n{}")
-    assert answer == b"" or answer[9:10] == b"4", answer[:100]
+    assert is_refusal(answer)
 
 
 @pytest.mark.parametrize("data", [
@@ -138,14 +143,14 @@ def test_bad_headers_are_refused(deployment, head):
 ], ids=lambda data: str(data)[:40])
 def test_what_is_not_http_is_refused(deployment, data):
     answer = send_raw(deployment, data + b"\r\n\r\n")
-    assert answer == b"" or answer[9:10] == b"4", answer[:100]
+    assert is_refusal(answer)
 
 
 @pytest.mark.parametrize("chunk", [b"FFFFFFFFFFFFFFFF\r\nx", b"-1\r\nx", b"zz\r\nx", b"10000000000000000\r\nx"])
 def test_bad_chunk_sizes_are_refused(deployment, chunk):
     answer = send_raw(deployment, b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
                       b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"\r\n0\r\n\r\n")
-    assert answer == b"" or answer[9:10] == b"4", answer[:100]
+    assert is_refusal(answer)
 
 
 def test_a_million_chunks_of_a_byte_are_one_body(deployment):
@@ -167,8 +172,7 @@ def test_unknown_paths_and_methods_are_refused(deployment, method, path, status)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
 
 
-def test_other_content_types_are_refused(deployment):
-    assert send(deployment, completion(), content_type="text/plain").status_code in (400, 415)
+def test_put_generate_takes_json_only(deployment):
     response = send(deployment, "{}", "/generate", "PUT", content_type="text/plain")
     assert (response.status_code, response.json()["message"]) == (
         415, "Did not attempt to load JSON data because the request Content-Type was not 'application/json'.")
