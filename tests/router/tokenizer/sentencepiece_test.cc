@@ -28,9 +28,20 @@ std::string random_rough_text(std::mt19937& random) {
       "ﬁ", "½",  "Ⅳ",      "\u3000",   "\u00a0",       "Ａ", "＜extra_id_1＞", "a\u0301", "\u0301",
       "ß", "日", "本",     "\xE2\x82", "\xFF",         "\t", "\r\n",           "\u200b",  "\ufeff",
       " ", "İ",  "\uFF5E", "\u0345",   "\u1E9B\u0323", "한"};
+  static const std::vector<std::string> sentences = training_sentences();
   std::string text;
   for (size_t i = random() % 8; i > 0; --i) {
-    text.append(random() % 2 == 0 ? std::string(kRough[random() % std::size(kRough)]) : random_text(random));
+    const std::string& sentence = sentences[random() % sentences.size()];
+    switch (random() % 4) {
+      case 0:
+        text.append(sentence, random() % sentence.size(), random() % 30);  // may cut characters
+        break;
+      case 1:
+        text.append(random_text(random));
+        break;
+      default:
+        text.append(kRough[random() % std::size(kRough)]);
+    }
   }
   return text;
 }
