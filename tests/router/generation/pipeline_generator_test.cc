@@ -347,6 +347,14 @@ TEST_F(PipelineGeneratorTest, RefusesMoreSequencesThanTheLimit) {
   EXPECT_EQ(sink_->error->code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(sink_->error->message()), HasSubstr("at most 8"));
   EXPECT_THAT(pipelines_.sequences, SizeIs(5));
+  // The first ends, and there is room for eight again.
+  for (size_t i = 0; i < 5; ++i) pipelines_.send_tokens(i, {20}, v1::FINISH_REASON_LENGTH);
+  request_.num_choices = 8;
+  sink_ = std::make_shared<RecordingSink>();
+  start();
+  loop_.restart();
+  loop_.poll();
+  EXPECT_FALSE(sink_->error);
 }
 
 TEST_F(PipelineGeneratorTest, CancelOfARefusedRequestIsSilent) {
