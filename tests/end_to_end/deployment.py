@@ -115,9 +115,7 @@ class Deployment:
         try:
             for stage in range(self.stages):
                 self.workers.append(self.start_worker(stage))
-            self.router = Process("router", self.folder, [
-                BIN / "octet-router", "--tokenizer", self.model / "tokenizer.model", "--pipeline", self.lead_address(),
-                "--host", "127.0.0.1", "--grpc-port", 0, "--http-port", 0, "--metrics-port", 0, *self.router_flags])
+            self.router = self.start_router()
             self.ready()
         except BaseException:
             self.kill()
@@ -138,6 +136,11 @@ class Deployment:
 
     def lead_address(self):
         return f"127.0.0.1:{self.workers[0].ports()['port']}"
+
+    def start_router(self):
+        return Process("router", self.folder, [
+            BIN / "octet-router", "--tokenizer", self.model / "tokenizer.model", "--pipeline", self.lead_address(),
+            "--host", "127.0.0.1", "--grpc-port", 0, "--http-port", 0, "--metrics-port", 0, *self.router_flags])
 
     def start_worker(self, stage, port=0):
         command = worker_command(stage, self.stages, self.tp, self.model, self.worker_flags)

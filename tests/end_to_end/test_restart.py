@@ -1,22 +1,27 @@
-"""A stage that dies and comes back costs a pause, and no token."""
+"""Processes that die, hang or are told to end: what others see of it, and that all is well after."""
 import concurrent.futures
+import signal
 
+import grpc
 import pytest
 
 from end_to_end.clients import channel_to, generate_request, grpc_generate
 from end_to_end.deployment import Deployment
 
+NUM_STREAMS = 8
+
 
 @pytest.fixture
 def deployment(tmp_path):
-    with Deployment(tmp_path / "deployment", stages=2, tp=1) as running:
+    flags = ("--step-timeout", "2s", "--join-timeout", "5s")
+    with Deployment(tmp_path / "deployment", stages=2, tp=1, worker_flags=flags) as running:
         yield running
 
 
-def long_request(seed):
+def long_request(seed, num_tokens=400):
     from octet.v1 import generation_pb2 as pb
     return generate_request(text="Tell me more.", sampling=pb.SamplingParams(temperature=1, seed=seed), logprobs=0,
-                            stop=pb.StopConditions(max_tokens=400, ignore_eos=True))
+                            stop=pb.StopConditions(max_tokens=num_tokens, ignore_eos=True))
 
 
 def outcome(channel, seed):
@@ -24,26 +29,87 @@ def outcome(channel, seed):
     return answer.token_ids, [score.logprob for score in answer.logprobs]
 
 
+def outcomes(deployment, disturb=None):
+    """Answers of requests that all run when disturb() is called."""
+    with channel_to(deployment) as channel, concurrent.futures.ThreadPoolExecutor(max_workers=NUM_STREAMS) as pool:
+        before = deployment.router_metric("octet_generated_tokens_total")
+        futures = [pool.submit(outcome, channel, seed) for seed in range(NUM_STREAMS)]
+        if disturb:
+            deployment.router.wait_until(
+                lambda: deployment.router_metric("octet_generated_tokens_total") > before + 20 * NUM_STREAMS,
+                "20 tokens each were there")
+            disturb()
+        return [future.result() for future in futures]
+
+
 def test_answers_in_flight_survive_the_death_of_a_later_stage(deployment):
-    seeds = range(8)
-    with channel_to(deployment) as channel, concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        undisturbed = list(pool.map(lambda seed: outcome(channel, seed), seeds))
-        tokens_before = deployment.router_metric("octet_generated_tokens_total")
-        epoch = deployment.lead_metric("octet_epoch")
-        futures = [pool.submit(outcome, channel, seed) for seed in seeds]
-        deployment.router.wait_until(
-            lambda: deployment.router_metric("octet_generated_tokens_total") > tokens_before + 100, "100 tokens more were there")
-        deployment.restart_worker(1)
-        disturbed = [future.result() for future in futures]
-    assert disturbed == undisturbed
+    undisturbed = outcomes(deployment)
+    epoch = deployment.lead_metric("octet_epoch")
+    assert outcomes(deployment, lambda: deployment.restart_worker(1)) == undisturbed
     assert deployment.lead_metric("octet_epoch") > epoch
     deployment.wait_until_blocks_are_free()
 
 
-def test_requests_after_the_death_of_the_lead_are_served_by_the_next_one(deployment, golden):
-    deployment.restart_worker(0)
-    # The other stage registers with the new lead at the same address, and the router finds it again.
-    deployment.ready()
+def test_answers_in_flight_survive_a_later_stage_that_hangs(deployment):
+    undisturbed = outcomes(deployment)
+    epoch = deployment.lead_metric("octet_epoch")
+    stage = deployment.workers[1]
+
+    def hang_until_the_lead_notices():
+        stage.popen.send_signal(signal.SIGSTOP)
+        deployment.workers[0].wait_until(lambda: deployment.lead_metric("octet_epochs_ended_total") >= 1,
+                                         "the epoch had ended", seconds=30)
+        stage.popen.send_signal(signal.SIGCONT)
+
+    assert outcomes(deployment, hang_until_the_lead_notices) == undisturbed
+    assert deployment.lead_metric("octet_epoch") > epoch
+    deployment.wait_until_blocks_are_free()
+
+
+def test_death_of_the_lead_fails_what_runs_and_the_next_lead_serves(deployment, golden):
     with channel_to(deployment) as channel:
-        answer = grpc_generate(channel, generate_request(golden[0]))[0]
-    assert answer.token_ids == golden[0]["output_ids"]
+        from octet.v1 import generation_pb2_grpc
+        stream = generation_pb2_grpc.GenerationStub(channel).Generate(long_request(1, 3000), timeout=60)
+        next(stream)
+        port = deployment.workers[0].ports()["port"]
+        deployment.workers[0].kill()
+        with pytest.raises(grpc.RpcError) as error:
+            list(stream)
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        response = deployment.post("/v1/completions", {"prompt": "hello", "max_tokens": 1})
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) >= 1
+        deployment.workers[0] = deployment.start_worker(0, port)
+        deployment.ready()
+        assert grpc_generate(channel, generate_request(golden[0]))[0].token_ids == golden[0]["output_ids"]
+
+
+def test_death_of_the_router_frees_all_blocks(deployment):
+    with channel_to(deployment) as channel:
+        from octet.v1 import generation_pb2_grpc
+        streams = [generation_pb2_grpc.GenerationStub(channel).Generate(long_request(seed, 3000), timeout=60)
+                   for seed in range(NUM_STREAMS)]
+        for stream in streams:
+            next(stream)
+        assert deployment.lead_metric("octet_kv_cache_usage_ratio") > 0
+        deployment.router.kill()
+        deployment.wait_until_blocks_are_free()
+    deployment.router = deployment.start_router()
+    deployment.ready()
+
+
+def test_a_router_told_to_end_finishes_its_streams(deployment):
+    undisturbed = outcomes(deployment)
+    assert outcomes(deployment, deployment.router.popen.terminate) == undisturbed
+    assert deployment.router.wait_exit() == 0
+    deployment.router = deployment.start_router()
+    deployment.ready()
+
+
+def test_a_lead_told_to_end_finishes_its_sequences(deployment):
+    undisturbed = outcomes(deployment)
+    assert outcomes(deployment, deployment.workers[0].popen.terminate) == undisturbed
+    assert deployment.workers[0].wait_exit() == 0
+    port = deployment.workers[0].ports()["port"]
+    deployment.workers[0] = deployment.start_worker(0, port)
+    deployment.ready()
