@@ -93,13 +93,36 @@ std::vector<TokenizerFlags> all_flag_settings() {
   return all;
 }
 
+namespace {
+
+// A folder of this process that goes when the process ends.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() { std::filesystem::create_directories(path_); }
+  ~TemporaryFolder() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  // A new folder inside.
+  std::filesystem::path subfolder() {
+    std::filesystem::path path = path_ / std::to_string(num_subfolders_++);
+    std::filesystem::create_directories(path);
+    return path;
+  }
+
+ private:
+  const std::filesystem::path path_ =
+      std::filesystem::temp_directory_path() / ("octet_tokenizer_test." + std::to_string(getpid()));
+  size_t num_subfolders_ = 0;
+};
+
+}  // namespace
+
 std::string temporary_file(const std::string& name, const std::string& bytes) {
-  static size_t num_files = 0;
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("octet_tokenizer_test." + std::to_string(getpid())) / std::to_string(num_files++);
-  std::filesystem::create_directories(folder);
-  std::ofstream(folder / name, std::ios::binary) << bytes;
-  return folder / name;
+  static TemporaryFolder folder;
+  const std::filesystem::path path = folder.subfolder() / name;
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path;
 }
 
 boost::json::value parse_json_file(const std::string& path) {
