@@ -114,7 +114,8 @@ absl::StatusOr<TensorEntry> Checkpoint::tensor(std::string_view name,
   if (found == impl_->tensors.end()) {
     return absl::NotFoundError(absl::StrCat(impl_->opened, ": lacks tensor ", shown));
   }
-  const auto& [file, record] = found->second;
+  const MappedFile* const file = found->second.file;
+  const TensorRecord& record = found->second.record;
   const auto refuse = [&](const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(file->path(), ": tensor ", shown, ": ", what));
   };

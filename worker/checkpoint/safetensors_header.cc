@@ -29,20 +29,20 @@ absl::Status broken_tensor(absl::string_view path, absl::string_view name, absl:
 
 std::optional<int64_t> element_bytes_of(absl::string_view dtype) {
   constexpr std::array<std::pair<absl::string_view, int64_t>, 15> kSizes = {{{"BOOL", 1},
-                                                                            {"U8", 1},
-                                                                            {"I8", 1},
-                                                                            {"F8_E4M3", 1},
-                                                                            {"F8_E5M2", 1},
-                                                                            {"U16", 2},
-                                                                            {"I16", 2},
-                                                                            {"F16", 2},
-                                                                            {"BF16", 2},
-                                                                            {"U32", 4},
-                                                                            {"I32", 4},
-                                                                            {"F32", 4},
-                                                                            {"U64", 8},
-                                                                            {"I64", 8},
-                                                                            {"F64", 8}}};
+                                                                             {"U8", 1},
+                                                                             {"I8", 1},
+                                                                             {"F8_E4M3", 1},
+                                                                             {"F8_E5M2", 1},
+                                                                             {"U16", 2},
+                                                                             {"I16", 2},
+                                                                             {"F16", 2},
+                                                                             {"BF16", 2},
+                                                                             {"U32", 4},
+                                                                             {"I32", 4},
+                                                                             {"F32", 4},
+                                                                             {"U64", 8},
+                                                                             {"I64", 8},
+                                                                             {"F64", 8}}};
   for (const auto& [name, size] : kSizes) {
     if (name == dtype) return size;
   }
@@ -66,8 +66,8 @@ absl::StatusOr<json::object> parse_object(absl::string_view text, absl::string_v
 }
 
 // The tensor's shape and, multiplied out, its size in elements.
-absl::StatusOr<uint64_t> read_shape(const json::object& fields, absl::string_view path, absl::string_view name,
-                                    std::vector<int64_t>& shape) {
+absl::StatusOr<uint64_t> read_shape(const json::object& fields, absl::string_view path,
+                                    absl::string_view name, std::vector<int64_t>& shape) {
   const json::value* value = fields.if_contains("shape");
   if (value == nullptr || !value->is_array()) return broken_tensor(path, name, "has no \"shape\" array");
   const json::array& sizes = value->get_array();

@@ -29,7 +29,8 @@ using TensorRecords = std::map<std::string, TensorRecord, std::less<>>;
 
 // Reads the header of a whole file's bytes. Every record lies inside the file, overlaps no other, and has the
 // size that its type and shape say. Errors: INVALID_ARGUMENT naming `path` and the tensor.
-absl::StatusOr<TensorRecords> read_safetensors_header(std::span<const std::byte> file, absl::string_view path);
+absl::StatusOr<TensorRecords> read_safetensors_header(std::span<const std::byte> file,
+                                                      absl::string_view path);
 
 // Reads model.safetensors.index.json: which file of the same folder holds each tensor. Errors:
 // INVALID_ARGUMENT naming `path`, also for an entry that is not a plain file name.

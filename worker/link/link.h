@@ -61,7 +61,8 @@ class TcpLinkListener {
 
 // Connects every rank to the next stage's listener at "host:port", trying again until the deadline; the links
 // send. Errors: INVALID_ARGUMENT for an address of another form, UNAVAILABLE when its host is unknown,
-// DEADLINE_EXCEEDED naming the rank.
+// DEADLINE_EXCEEDED naming the rank. Looking a host's name up may take past the deadline, as long as the
+// system's resolver takes; a numeric address is not looked up.
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
                                                                  int num_ranks, Time deadline);
 

@@ -1,9 +1,10 @@
 // How two stages make the links of an epoch: the later one listens, the earlier one connects and greets.
-#include <algorithm>
+#include <array>
 #include <boost/asio.hpp>
 #include <list>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -144,8 +145,6 @@ absl::StatusOr<std::unique_ptr<TcpConnection>> greet(const tcp::resolver::result
 
 absl::StatusOr<std::unique_ptr<Link>> connect_rank(const tcp::resolver::results_type& endpoints,
                                                    const Greeting& greeting, Time deadline) {
-  const auto context = make_io_context();
-  if (!context.ok()) return context.status();
   while (true) {
     auto connection = greet(endpoints, greeting, deadline);
     if (connection.ok()) {
@@ -157,7 +156,7 @@ absl::StatusOr<std::unique_ptr<Link>> connect_rank(const tcp::resolver::results_
       return absl::DeadlineExceededError(absl::StrCat(
           "rank ", greeting.rank, " cannot connect: ", std::string(connection.status().message())));
     }
-    asio::steady_timer(**context, retry).wait();
+    std::this_thread::sleep_until(retry);
   }
 }
 

@@ -88,8 +88,9 @@ absl::Status TcpConnection::await(const error_code& result, const bool& done, Ti
   context_->restart();
   context_->run_until(deadline);
   if (!done) {
-    // Ends the operation. A mere cancel() could be lost between two parts of it, which would then go on; a closed or shut
-    // socket ends every part. Once connected the descriptor has to stay, for close() may use it.
+    // Ends the operation. A mere cancel() could be lost between two parts of it, which would then go on; a
+    // closed or shut socket ends every part. Once connected the descriptor has to stay, for close() may use
+    // it.
     error_code ignored;
     if (descriptor_ < 0) {
       socket_.close(ignored);

@@ -42,8 +42,8 @@ struct StageShape {
 class Stage {
  public:
   // Loads the weights. Errors name the file and the tensor, or the flag (--stage, --stages,
-  // --layers-per-stage, --tp,
-  // --threads-per-rank, --backend, --block-size, --max-batch-tokens, --kv-cache-mib, --step-timeout).
+  // --layers-per-stage,
+  // --tp, --threads-per-rank, --backend, --block-size, --max-batch-tokens, --kv-cache-mib, --step-timeout).
   static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config);
   ~Stage();
 
