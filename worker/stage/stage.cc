@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/status.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "worker/checkpoint/safetensors.h"
