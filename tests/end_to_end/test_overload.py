@@ -45,6 +45,7 @@ def test_a_request_past_the_limit_is_refused_with_a_hint(deployment, full):
     with channel_to(deployment) as channel, pytest.raises(grpc.RpcError) as error:
         grpc_generate(channel, generate_request(text="hello"))
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert b"google.rpc.RetryInfo" in dict(error.value.trailing_metadata())["grpc-status-details-bin"]
     assert all(next(stream) for stream in full), "what was taken goes on"
     assert deployment.router_metric('octet_requests_total{api="openai",outcome="overloaded"}') >= 2
 
