@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Paths relative to the source tree, so that ccache serves every clone of it on this machine.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=true
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 echo "Configuring build/release" >&2
