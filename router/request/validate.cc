@@ -104,7 +104,7 @@ absl::Status read_stops(RequestDraft& draft, const ValidationContext& context, V
   absl::Status count = check_num_entries("stop", draft.stop.size(), limits.max_stop_strings);
   if (!count.ok()) return count;
   for (size_t i = 0; i < draft.stop.size(); ++i) {
-    const absl::Status checked = check_string("stop", i, draft.stop[i], limits.max_stop_bytes);
+    absl::Status checked = check_string("stop", i, draft.stop[i], limits.max_stop_bytes);
     if (!checked.ok()) return checked;
   }
   request.stop = std::move(draft.stop);
@@ -115,7 +115,7 @@ absl::Status read_stops(RequestDraft& draft, const ValidationContext& context, V
   std::vector<TokenId>& ids = request.stop_token_ids;
   for (size_t i = 0; i < draft.stop_token_ids.size(); ++i) {
     const int64_t id = draft.stop_token_ids[i];
-    const absl::Status known = check_token_id("stop_token_ids", i, id, context.model.vocab_size);
+    absl::Status known = check_token_id("stop_token_ids", i, id, context.model.vocab_size);
     if (!known.ok()) return known;
     ids.push_back(static_cast<TokenId>(id));
   }

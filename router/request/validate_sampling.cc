@@ -56,11 +56,10 @@ absl::Status read_penalties(const RequestDraft& draft, Sampling& sampling) {
 
 absl::Status read_logit_bias(const RequestDraft& draft, const ValidationContext& context,
                              Sampling& sampling) {
-  const absl::Status size =
-      check_num_entries("logit_bias", draft.logit_bias.size(), context.limits.max_logit_bias);
+  absl::Status size = check_num_entries("logit_bias", draft.logit_bias.size(), context.limits.max_logit_bias);
   if (!size.ok()) return size;
   for (const auto& [id, bias] : draft.logit_bias) {
-    const absl::Status known =
+    absl::Status known =
         check_token_id("logit_bias", sampling.logit_bias.size(), id, context.model.vocab_size);
     if (!known.ok()) return known;
     if (!(bias >= -100 && bias <= 100)) {  // NaN fails
@@ -84,12 +83,11 @@ void add_bad_word(const std::string& word, const Tokenizer& tokenizer, Sampling&
 }
 
 absl::Status read_bad_words(const RequestDraft& draft, const ValidationContext& context, Sampling& sampling) {
-  const absl::Status size =
-      check_num_entries("bad_words", draft.bad_words.size(), context.limits.max_bad_words);
+  absl::Status size = check_num_entries("bad_words", draft.bad_words.size(), context.limits.max_bad_words);
   if (!size.ok()) return size;
   for (size_t i = 0; i < draft.bad_words.size(); ++i) {
     const std::string& word = draft.bad_words[i];
-    const absl::Status checked = check_string("bad_words", i, word, context.limits.max_bad_word_bytes);
+    absl::Status checked = check_string("bad_words", i, word, context.limits.max_bad_word_bytes);
     if (!checked.ok()) return checked;
     add_bad_word(word, *context.tokenizer, sampling);
   }

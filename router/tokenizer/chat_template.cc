@@ -76,7 +76,7 @@ absl::Status check_role(const ChatMessage& message, size_t index, ChatFormat for
 absl::Status check(const std::vector<ChatMessage>& messages, ChatFormat format) {
   if (messages.empty()) return invalid_field("messages", "must hold at least 1 message; holds 0");
   for (size_t i = 0; i < messages.size(); ++i) {
-    const absl::Status role = check_role(messages[i], i, format);
+    absl::Status role = check_role(messages[i], i, format);
     if (!role.ok()) return role;
     if (!is_valid_utf8(messages[i].content)) {
       return invalid_field(absl::StrCat("messages[", i, "].content"), "must be valid UTF-8");

@@ -57,8 +57,9 @@ std::vector<BadDraft> each(const std::string& field, std::optional<Value> Reques
     std::ostringstream shown;
     shown << value;
     const std::string sentence = limits + (std::is_integral_v<Value> ? "; is " + shown.str() : "; is ");
-    cases.push_back(
-        {field + "_" + name, [=, v = value](RequestDraft& draft) { draft.*member = v; }, field, sentence});
+    std::string case_name = field;
+    case_name.append("_").append(name);
+    cases.push_back({case_name, [=, v = value](RequestDraft& draft) { draft.*member = v; }, field, sentence});
   }
   return cases;
 }

@@ -11,7 +11,7 @@ namespace {
 
 absl::StatusOr<ChatFormat> format_with_config(const std::string& config) {
   const std::filesystem::path path = temporary_file("tokenizer_config.json", config);
-  const auto format = chat_format_of_folder(path.parent_path());
+  auto format = chat_format_of_folder(path.parent_path());
   if (!format.ok()) {
     EXPECT_THAT(std::string(format.status().message()), testing::HasSubstr(path.string()));
   }

@@ -109,16 +109,14 @@ TEST_P(EncodePlain, PartsAreOneStringWhereverTheyAreCut) {
   std::mt19937 random(8);
   for (int round = 0; round < 2000; ++round) {
     // Everything is template or ordinary, so the seams must not show.
-    const std::string front = "<extra_id_0>" + random_ordinary_text(random);
+    // The space keeps "<extra_id_" and "1>" apart.
+    const std::string front = "<extra_id_0>" + random_ordinary_text(random) + " ";
     const std::string content = random_ordinary_text(random);
     const std::string back = "\n<extra_id_1>User";
-    const std::string whole = front + content + back;
-    if (content.starts_with("extra_id_1>") || content.starts_with("1>") || content.starts_with("_1>"))
-      continue;
     const std::vector<TextPart> parts = {{front, TextPart::Kind::kTemplate},
                                          {content, TextPart::Kind::kPlain},
                                          {back, TextPart::Kind::kTemplate}};
-    ASSERT_EQ(tokenizer_->encode_parts(parts), tokenizer_->encode(whole)) << whole;
+    ASSERT_EQ(tokenizer_->encode_parts(parts), tokenizer_->encode(front + content + back)) << content;
   }
 }
 

@@ -103,7 +103,7 @@ TEST(Tokenizer, SurvivesAMebibyteOfOneLetter) {
 std::string load_error(const std::string& path) {
   const auto tokenizer = Tokenizer::load(path);
   EXPECT_FALSE(tokenizer.ok());
-  const std::string message(tokenizer.status().message());
+  std::string message(tokenizer.status().message());
   EXPECT_THAT(message, HasSubstr(path));
   return message;
 }
