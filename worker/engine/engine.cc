@@ -92,14 +92,19 @@ void Engine::run() {
     if (!deliver()) plan_and_execute();  // sequences were cancelled, so there is room
     publish();
   }
-  for (Event& event : events) {
-    if (auto* unanswered = std::get_if<RegisterEvent>(&event)) {
-      unanswered->answer(absl::UnavailableError("the lead is stopping"));
-    }
+  finish(events);
+}
+
+// The loop has ended: nobody may wait for it any more.
+void Engine::finish(std::vector<Event>& unhandled) {
+  const absl::Status stopping = unavailable("the worker is stopping", kOverloadRetry);
+  for (Event& event : unhandled) {
+    if (auto* registration = std::get_if<RegisterEvent>(&event)) registration->answer(stopping);
+    if (auto* subscription = std::get_if<SubscribeEvent>(&event)) subscription->output->end(stopping);
   }
   run_.reset();
   for (const SubscriberId id : table_.subscribers()) {
-    table_.subscriber(id)->end(unavailable("the worker is stopping", kOverloadRetry));
+    table_.subscriber(id)->end(stopping);
   }
 }
 
@@ -363,7 +368,7 @@ bool Engine::cancel(SubscriberId subscriber, uint64_t router_sequence_id) {
 void Engine::register_stage(Registration registration,
                             std::function<void(const absl::StatusOr<uint64_t>&)> answer) {
   if (!mailbox_->post(RegisterEvent{std::move(registration), answer})) {
-    answer(absl::UnavailableError("the lead is stopping"));
+    answer(unavailable("the worker is stopping", kOverloadRetry));
   }
 }
 

@@ -70,6 +70,7 @@ class Engine {
 
  private:
   void run();
+  void finish(std::vector<Event>& unhandled);
   void handle(SubscribeEvent& event);
   void handle(SubmitEvent& event);
   void handle(CancelEvent& event);

@@ -62,6 +62,7 @@ void EpochRun::execute(BatchPlan plan, Time planned, Time now) {
 }
 
 void EpochRun::send(BatchPlan plan) {
+  ++num_sent_;
   const auto shared = std::make_shared<const BatchPlan>(std::move(plan));
   for (const StageState& stage : stages_) stage.client->execute(shared);
 }
@@ -70,9 +71,9 @@ absl::StatusOr<std::optional<EpochRun::Step>> EpochRun::answered(int stage, cons
                                                                  Time now) {
   if (!result.error.empty()) return absl::UnavailableError(absl::StrCat("stage ", stage, ": ", result.error));
   StageState& state = stages_[static_cast<size_t>(stage)];
-  if (phase_ == Phase::kJoining || result.step != state.next_step) {
-    return absl::InternalError(
-        absl::StrCat("stage ", stage, " answered step ", result.step, " in place of step ", state.next_step));
+  if (result.step != state.next_step || result.step >= num_sent_) {
+    return absl::InternalError(absl::StrCat("stage ", stage, " answered step ", result.step, " where step ",
+                                            state.next_step, " of ", num_sent_, " was due"));
   }
   ++state.next_step;
   if (phase_ == Phase::kWarmingUp) {
@@ -82,10 +83,6 @@ absl::StatusOr<std::optional<EpochRun::Step>> EpochRun::answered(int stage, cons
     return std::optional<Step>();
   }
   if (stage != last_stage()) return std::optional<Step>();
-  if (in_flight_.empty()) {
-    return absl::InternalError(
-        absl::StrCat("stage ", stage, " answered step ", result.step, ", which was not sent"));
-  }
   const Step step = in_flight_.front();
   in_flight_.pop_front();
   last_progress_ = now;

@@ -60,6 +60,7 @@ class EpochRun {
   const Timeouts timeouts_;
   Phase phase_ = Phase::kJoining;
   std::vector<StageState> stages_;
+  uint64_t num_sent_ = 0;  // plans, the warm-up included; step numbers follow it
   std::deque<Step> in_flight_;
   Time last_progress_;
 };
