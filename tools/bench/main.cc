@@ -129,61 +129,86 @@ void run_load(boost::asio::io_context& loop, Client& client, const std::vector<P
   loop.run();
 }
 
-absl::StatusOr<int> run(const Options& options) {
-  absl::StatusOr<std::vector<Prompt>> prompts = read_prompts(options.prompts_path);
-  if (!prompts.ok()) return prompts.status();
-  boost::asio::io_context loop(1);
-  absl::StatusOr<std::unique_ptr<Client>> client = make_client(loop, options);
-  if (!client.ok()) return client.status();
-  for (const Prompt& prompt : *prompts) {
-    if (absl::Status status = (*client)->check(prompt); !status.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(options.prompts_path, ":", prompt.line, ": ", status.message()));
+// Errors: INVALID_ARGUMENT naming file and line of a prompt that the API cannot take.
+absl::Status check_prompts(const Client& client, const std::vector<Prompt>& prompts,
+                           const std::string& path) {
+  for (const Prompt& prompt : prompts) {
+    if (absl::Status status = client.check(prompt); !status.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ":", prompt.line, ": ", status.message()));
     }
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<WatchedProcess>> watch_processes(const std::vector<int>& pids) {
   std::vector<WatchedProcess> processes;
-  for (const int pid : options.watched_pids) {
+  for (const int pid : pids) {
     absl::StatusOr<WatchedProcess> process = watch_process(pid);
     if (!process.ok()) return absl::NotFoundError(absl::StrCat("--watch-pid: ", process.status().message()));
     processes.push_back(*std::move(process));
   }
+  return processes;
+}
+
+// A process that is gone keeps its empty figure.
+void sample_memory(std::vector<WatchedProcess>& processes, uint64_t num_finished, uint64_t num_requests) {
+  const bool early = num_finished == (num_requests + 9) / 10;
+  const bool last = num_finished == num_requests;
+  if (!early && !last) return;
+  for (WatchedProcess& process : processes) {
+    const absl::StatusOr<uint64_t> bytes = resident_bytes(process.pid);
+    if (bytes.ok() && early) process.early_bytes = *bytes;
+    if (bytes.ok() && last) process.final_bytes = *bytes;
+  }
+}
+
+absl::Status print(const Report& report, const std::string& json_path) {
+  std::cout << table(report) << std::flush;
+  if (json_path.empty()) return absl::OkStatus();
+  std::ofstream file(json_path);
+  file << report_json(report) << std::flush;
+  if (!file) return absl::UnavailableError(absl::StrCat("--json: ", json_path, ": cannot be written"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> run(const Options& options) {
+  const absl::StatusOr<std::vector<Prompt>> prompts = read_prompts(options.prompts_path);
+  if (!prompts.ok()) return prompts.status();
+  boost::asio::io_context loop(1);
+  const absl::StatusOr<std::unique_ptr<Client>> client = make_client(loop, options);
+  if (!client.ok()) return client.status();
+  absl::Status status = check_prompts(**client, *prompts, options.prompts_path);
+  if (!status.ok()) return status;
+  absl::StatusOr<std::vector<WatchedProcess>> processes = watch_processes(options.watched_pids);
+  if (!processes.ok()) return processes.status();
 
   LoadPlan plan;
-  plan.loop = ClosedLoop{options.num_clients};
-  plan.num_requests = options.num_warmup;
   plan.timeout = options.timeout;
   if (options.num_warmup > 0) {
+    plan.loop = ClosedLoop{options.num_clients};
+    plan.num_requests = options.num_warmup;
     Results ignored;
     run_load(loop, **client, *prompts, plan, ignored, [](uint64_t) {});
   }
-
   const absl::StatusOr<std::vector<Histograms>> before = scrape(options);
   if (!before.ok()) return before.status();
-  plan.num_requests = options.num_requests > 0 ? options.num_requests : prompts->size();
-  if (options.rate > 0) plan.loop = OpenLoop{options.rate, options.seed, options.max_in_flight};
-  Results results;
-  const auto sample = [&](uint64_t num_finished) {
-    for (WatchedProcess& process : processes) {
-      const absl::StatusOr<uint64_t> bytes = resident_bytes(process.pid);
-      if (bytes.ok() && num_finished == (plan.num_requests + 9) / 10) process.early_bytes = *bytes;
-      if (bytes.ok() && num_finished == plan.num_requests) process.final_bytes = *bytes;
-    }
-  };
-  run_load(loop, **client, *prompts, plan, results, sample);
-  const absl::StatusOr<std::vector<Histograms>> after = scrape(options);
-  if (!after.ok()) return after.status();
 
-  Report report{title(options, plan), results, {}, processes};
-  for (size_t i = 0; i < after->size(); ++i) {
+  plan.loop = ClosedLoop{options.num_clients};
+  if (options.rate > 0) plan.loop = OpenLoop{options.rate, options.seed, options.max_in_flight};
+  plan.num_requests = options.num_requests > 0 ? options.num_requests : prompts->size();
+  Results results;
+  run_load(loop, **client, *prompts, plan, results,
+           [&](uint64_t num_finished) { sample_memory(*processes, num_finished, plan.num_requests); });
+
+  // What was measured is printed even when the server is gone.
+  const absl::StatusOr<std::vector<Histograms>> after = scrape(options);
+  Report report{title(options, plan), results, {}, *processes};
+  for (size_t i = 0; after.ok() && i < after->size(); ++i) {
     report.scraped.emplace_back(options.scrape_urls[i], difference((*before)[i], (*after)[i]));
   }
-  std::cout << table(report) << std::flush;
-  if (!options.json_path.empty()) {
-    std::ofstream file(options.json_path);
-    file << report_json(report) << std::flush;
-    if (!file)
-      return absl::UnavailableError(absl::StrCat("--json: ", options.json_path, ": cannot be written"));
-  }
+  status = print(report, options.json_path);
+  if (!status.ok()) return status;
+  if (!after.ok()) return after.status();
   const bool right =
       (results.num_failed == 0 || options.allow_errors) && (results.num_wrong == 0 || options.allow_wrong);
   return right ? kExitRight : kExitWrong;
