@@ -32,9 +32,9 @@ class StageService::ExecuteStream final
 
   void OnReadDone(bool ok) override {
     if (!ok) return end(absl::OkStatus());
-    if (epoch_ == 0 && request_.epoch() != 0) {
+    if (epoch_ == 0) {
+      if (absl::Status status = service_.stream_opened(request_.epoch()); !status.ok()) return end(status);
       epoch_ = request_.epoch();
-      service_.stream_opened(epoch_);
     }
     if (request_.epoch() == epoch_) {
       absl::StatusOr<BatchPlan> plan = from_proto(request_.plan(), service_.limits_);
@@ -94,10 +94,18 @@ bool StageService::in_service() const {
   return streaming_epoch_ != 0 && streaming_epoch_ == executor_.last_epoch();
 }
 
-void StageService::stream_opened(uint64_t epoch) {
+absl::Status StageService::stream_opened(uint64_t epoch) {
   const std::lock_guard lock(mutex_);
-  streaming_epoch_ = std::max(streaming_epoch_, epoch);
-  metrics_.epoch.Set(static_cast<double>(streaming_epoch_));
+  if (epoch == 0 || epoch != executor_.last_epoch()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("epoch ", epoch, " is not the one that was joined, ", executor_.last_epoch()));
+  }
+  if (epoch == streaming_epoch_) {
+    return absl::FailedPreconditionError(absl::StrCat("epoch ", epoch, " has a stream already"));
+  }
+  streaming_epoch_ = epoch;
+  metrics_.epoch.Set(static_cast<double>(epoch));
+  return absl::OkStatus();
 }
 
 void StageService::stream_closed(uint64_t epoch) {

@@ -33,7 +33,8 @@ class StageService final : public v1::Stage::CallbackService {
 
  private:
   class ExecuteStream;
-  void stream_opened(uint64_t epoch);
+  // Errors: FAILED_PRECONDITION unless the epoch is the newest that was joined and has no stream yet.
+  absl::Status stream_opened(uint64_t epoch);
   void stream_closed(uint64_t epoch);
 
   StageExecutor& executor_;
@@ -43,7 +44,7 @@ class StageService final : public v1::Stage::CallbackService {
   const std::function<void()> on_idle_;
 
   mutable std::mutex mutex_;
-  uint64_t streaming_epoch_ = 0;  // of the newest open Execute stream; 0: none
+  uint64_t streaming_epoch_ = 0;  // of the newest epoch's open Execute stream; 0: none
 };
 
 }  // namespace octet::worker
