@@ -34,7 +34,7 @@ prometheus::Histogram& histogram(prometheus::Registry& registry, const std::stri
 
 RouterMetrics::RouterMetrics() : RouterMetrics(std::make_shared<prometheus::Registry>()) {}
 
-RouterMetrics::RouterMetrics(std::shared_ptr<prometheus::Registry> registry)
+RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& registry)
     : requests_in_flight(gauge(*registry, "octet_requests_in_flight", "Requests admitted and not ended.")),
       sequences_in_flight(gauge(*registry, "octet_sequences_in_flight",
                                 "Sequences (choices of requests) admitted and not ended.")),

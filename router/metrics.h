@@ -35,7 +35,7 @@ class RouterMetrics {
   prometheus::Gauge& pipelines_ready;                  // octet_pipelines_ready
 
  private:
-  explicit RouterMetrics(std::shared_ptr<prometheus::Registry> registry);
+  explicit RouterMetrics(const std::shared_ptr<prometheus::Registry>& registry);
   std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& requests_;
 };

@@ -37,7 +37,7 @@ class FakePipelines final : public Pipelines {
   }
 
   // Delivers an output to a sequence that runs.
-  void send(size_t sequence, v1::SequenceOutput output) {
+  void send(size_t sequence, const v1::SequenceOutput& output) {
     SequenceEvents* events = sequences.at(sequence).events;
     OCTET_CHECK(events != nullptr, "sequence ", sequence, " does not run");
     if (output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED || output.error_code() != 0) {
@@ -50,7 +50,7 @@ class FakePipelines final : public Pipelines {
     v1::SequenceOutput output;
     for (const TokenId token : tokens) output.add_tokens()->set_token_id(token);
     output.set_finish_reason(reason);
-    send(sequence, std::move(output));
+    send(sequence, output);
   }
   void lose(size_t sequence) {
     SequenceEvents* events = std::exchange(sequences.at(sequence).events, nullptr);

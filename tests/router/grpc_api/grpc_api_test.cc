@@ -25,7 +25,6 @@ namespace {
 using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::SizeIs;
 
 class GrpcApiTest : public testing::Test {
@@ -47,7 +46,7 @@ class GrpcApiTest : public testing::Test {
     OCTET_CHECK(ready.get_future().wait_for(std::chrono::seconds(30)) == std::future_status::ready,
                 "no pipeline");
 
-    const ValidationContext validation{
+    ValidationContext validation{
         .tokenizer = tokenizer_,
         .chat_template = &chat_template_,
         .model = {.name = "nano", .max_model_len = 4096, .vocab_size = 1600, .backend = "cpu"},

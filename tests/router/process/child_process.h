@@ -23,6 +23,7 @@ class ChildProcess {
     int ends[2];
     OCTET_CHECK(pipe2(ends, O_CLOEXEC) == 0);
     std::vector<char*> arguments;
+    arguments.reserve(command.size() + 1);
     for (std::string& word : command) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     pid_ = fork();
@@ -50,7 +51,7 @@ class ChildProcess {
   // The next line of stderr that contains text; absent when stderr ends before.
   std::optional<std::string> find_line(const std::string& text) {
     for (;;) {
-      const auto line = next_line();
+      auto line = next_line();
       if (!line || line->find(text) != std::string::npos) return line;
     }
   }
