@@ -135,7 +135,7 @@ absl::Status Router::run(StopSignal& stop) {
     watch_progress();
     signal_number = stop.wait(now() + kProgressPeriod);
   }
-  spdlog::info("signal {}: draining", signal_number);
+  spdlog::info("signal {}", signal_number);
   drain();
   return absl::OkStatus();
 }
@@ -225,9 +225,10 @@ void Router::drain() {
     generator_.drain();
     http_server_->stop_accepting();
   });
+  spdlog::info("draining: not ready, {} requests or connections are left", num_busy());
   while (num_busy() > 0 && now() < deadline) std::this_thread::sleep_for(kDrainPoll);
   const size_t num_left = num_busy();
-  if (num_left > 0) spdlog::warn("{} requests are cut off", num_left);
+  if (num_left > 0) spdlog::warn("{} requests or connections are cut off", num_left);
   grpc_server_->shutdown(num_left > 0 ? std::chrono::milliseconds(0) : kFlushTimeout);
 }
 
