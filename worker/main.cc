@@ -14,6 +14,7 @@
 #include "base/metrics_endpoint.h"
 #include "base/status.h"
 #include "base/stop_signal.h"
+#include "base/time_slice.h"
 #include "worker/config.h"
 #include "worker/metrics.h"
 #include "worker/process.h"
@@ -123,6 +124,7 @@ class Worker {
                            : make_stage_process(config_, std::move(stage), metrics_);
     if (!process.ok()) return process.status();
     process_ = *std::move(process);
+    request_short_time_slices();  // not of the threads that compute, which run already
     GrpcServer::Options options;
     options.host = config_.host;
     options.port = config_.port;

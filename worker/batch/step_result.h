@@ -32,7 +32,7 @@ struct StepResult {
   uint64_t step = 0;
   std::vector<SequenceSample> samples;  // from the last stage only, in the plan's order
   StepTiming timing;
-  std::string error;  // not empty: the stage cannot go on and the epoch ends
+  std::string error;  // not empty: the stage, which it names, cannot go on and the epoch ends
 };
 
 }  // namespace octet::worker

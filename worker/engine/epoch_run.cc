@@ -64,12 +64,13 @@ void EpochRun::execute(BatchPlan plan, Time planned, Time now) {
 void EpochRun::send(BatchPlan plan) {
   ++num_sent_;
   const auto shared = std::make_shared<const BatchPlan>(std::move(plan));
-  for (const StageState& stage : stages_) stage.client->execute(shared);
+  // The last stage first: its plan has the longest way, and waking the lead's own stage may take this core.
+  for (auto stage = stages_.rbegin(); stage != stages_.rend(); ++stage) stage->client->execute(shared);
 }
 
 absl::StatusOr<std::optional<EpochRun::Step>> EpochRun::answered(int stage, const StepResult& result,
                                                                  Time now) {
-  if (!result.error.empty()) return absl::UnavailableError(absl::StrCat("stage ", stage, ": ", result.error));
+  if (!result.error.empty()) return absl::UnavailableError(result.error);
   StageState& state = stages_[static_cast<size_t>(stage)];
   if (result.step != state.next_step || result.step >= num_sent_) {
     return absl::InternalError(absl::StrCat("stage ", stage, " answered step ", result.step, " where step ",

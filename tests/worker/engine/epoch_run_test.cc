@@ -71,7 +71,7 @@ TEST_F(EpochRunTest, WarmsUpWhenAllHaveJoinedAndServesWhenAllHaveAnswered) {
   EXPECT_TRUE(sent_.plans.empty());
   ASSERT_TRUE(run_->joined(0, absl::OkStatus(), time_).ok());
   EXPECT_EQ(run_->phase(), EpochRun::Phase::kWarmingUp);
-  EXPECT_EQ(sent_.plans, (std::vector<std::pair<int, uint64_t>>{{0, 0}, {1, 0}}));
+  EXPECT_EQ(sent_.plans, (std::vector<std::pair<int, uint64_t>>{{1, 0}, {0, 0}}));
   ASSERT_TRUE(answer(1, 0).ok());
   EXPECT_EQ(run_->phase(), EpochRun::Phase::kWarmingUp);
   ASSERT_TRUE(answer(0, 0).ok());
@@ -82,7 +82,7 @@ TEST_F(EpochRunTest, OnlyTheLastStagesAnswersAreCommitted) {
   serve();
   execute(1);
   execute(2);
-  EXPECT_EQ(sent_.plans, (std::vector<std::pair<int, uint64_t>>{{0, 1}, {1, 1}, {0, 2}, {1, 2}}));
+  EXPECT_EQ(sent_.plans, (std::vector<std::pair<int, uint64_t>>{{1, 1}, {0, 1}, {1, 2}, {0, 2}}));
   EXPECT_FALSE(answer(0, 1)->has_value());
   EXPECT_TRUE(answer(1, 1)->has_value());
   EXPECT_TRUE(answer(1, 2)->has_value()) << "the last stage may be ahead of the first one's answer";
@@ -98,12 +98,12 @@ TEST_F(EpochRunTest, AnswersOutOfOrderOrUnaskedAreErrors) {
   EXPECT_FALSE(answer(0, 0).ok()) << "twice";
 }
 
-TEST_F(EpochRunTest, AStepsErrorNamesItsStage) {
+TEST_F(EpochRunTest, AStepsErrorIsTheReasonOfTheEnd) {
   serve();
   execute(1);
   StepResult result;
   result.step = 1;
-  result.error = "link closed";
+  result.error = "stage 0: link closed";
   EXPECT_EQ(text_of(run_->answered(0, result, time_).status()), "stage 0: link closed");
 }
 
