@@ -40,7 +40,8 @@ void initialise_grpc() {
     gpr_set_log_function(log_grpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    grpc::health::v1::HealthCheckRequest::descriptor();  // links the descriptor in, so that reflection knows it
+    grpc::health::v1::HealthCheckRequest::descriptor();  // links the descriptor in, so that reflection knows
+                                                         // it
   });
 }
 

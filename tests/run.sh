@@ -15,7 +15,7 @@ if ! cmp -s tests/requirements.txt .venv/requirements.txt; then
   echo "Installing tests/requirements.txt into .venv" >&2
   rm -rf .venv
   python3 -m venv .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+  .venv/bin/pip install -qq --disable-pip-version-check --requirement tests/requirements.txt
   cp tests/requirements.txt .venv/requirements.txt
 fi
 

@@ -1,5 +1,5 @@
-// What one step computes, as the scheduler decided it and every stage obeys it. proto/octet/v1/stage.proto is the same
-// on the wire.
+// What one step computes, as the scheduler decided it and every stage obeys it. proto/octet/v1/stage.proto is
+// the same on the wire.
 #pragma once
 
 #include <cstdint>

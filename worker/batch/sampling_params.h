@@ -11,7 +11,8 @@
 namespace octet::worker {
 
 enum class RepetitionRule {
-  kDivideOrMultiply,  // positive logits divided, negative multiplied (CTRL, Keskar et al. 2019); prompt and output
+  kDivideOrMultiply,  // positive logits divided, negative multiplied (CTRL, Keskar et al. 2019); prompt and
+                      // output
   kDivide,            // every logit divided; prompt after its first token, and output (NeMo's server)
 };
 
@@ -24,8 +25,8 @@ struct SamplingParams {
   RepetitionRule repetition_rule = RepetitionRule::kDivideOrMultiply;
   float presence_penalty = 0;
   float frequency_penalty = 0;
-  std::vector<std::pair<TokenId, float>> logit_bias;    // by rising token id
-  std::vector<std::vector<TokenId>> bad_words;          // the last token of each is banned after its others
+  std::vector<std::pair<TokenId, float>> logit_bias;  // by rising token id
+  std::vector<std::vector<TokenId>> bad_words;        // the last token of each is banned after its others
   uint64_t seed = 0;
   uint32_t choice_index = 0;
   std::vector<TokenId> suppressed_before_min_tokens;

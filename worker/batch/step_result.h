@@ -15,7 +15,7 @@ struct StepTiming {
   uint64_t compute_ns = 0;
   uint64_t receive_wait_ns = 0;
   uint64_t send_ns = 0;
-  uint64_t idle_ns = 0;  // waiting for a plan
+  uint64_t idle_ns = 0;      // waiting for a plan
   uint64_t resident_ns = 0;  // from the plan's arrival at the stage to its result
   uint64_t sent_bytes = 0;   // activations handed over, all ranks
 };

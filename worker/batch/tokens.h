@@ -14,8 +14,9 @@ using BlockId = uint32_t;
 struct ScoredToken {
   TokenId token = 0;
   float logprob = 0;
-  std::vector<TokenId> top_tokens;   // the most likely ones at this position, best first; empty when not asked for
-  std::vector<float> top_logprobs;   // [top_tokens.size()]
+  std::vector<TokenId>
+      top_tokens;  // the most likely ones at this position, best first; empty when not asked for
+  std::vector<float> top_logprobs;  // [top_tokens.size()]
 
   bool operator==(const ScoredToken&) const = default;
 };
