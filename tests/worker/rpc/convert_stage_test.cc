@@ -203,7 +203,7 @@ TEST(RegistrationTest, RefusesNumbersAndTextsOutOfRange) {
   using Change = std::function<void(v1::RegisterRequest&)>;
   const std::pair<const char*, Change> cases[] = {
       {"description.stage", [](auto& m) { m.mutable_description()->set_stage(4'294'967'295); }},
-      {"description.num_stages", [](auto& m) { m.mutable_description()->set_num_stages(1025); }},
+      {"description.num_stages", [](auto& m) { m.mutable_description()->set_num_stages((1 << 20) + 1); }},
       {"description.end_layer", [](auto& m) { m.mutable_description()->set_end_layer(1 << 31); }},
       {"description.model_digest",
        [](auto& m) { m.mutable_description()->set_model_digest(std::string(257, 'x')); }},
