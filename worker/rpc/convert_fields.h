@@ -1,8 +1,6 @@
 // What the conversions share: parts of messages, and the checks of their fields.
 #pragma once
 
-#include <google/protobuf/repeated_field.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
