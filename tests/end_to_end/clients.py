@@ -30,12 +30,13 @@ def generate_request(case=None, **fields):
     return pb.GenerateRequest(**fields)
 
 
-def grpc_generate(channel, request, timeout=60):
-    """The answers of all choices, by index."""
+def grpc_generate(channel, request, timeout=60, on_message=lambda message: None):
+    """The answers of all choices, by index; on_message is called with each message as it comes."""
     from octet.v1 import generation_pb2_grpc
     answers = {}
     seed = None
     for message in generation_pb2_grpc.GenerationStub(channel).Generate(request, timeout=timeout):
+        on_message(message)
         answer = answers.setdefault(message.index, Answer())
         answer.text += message.text
         answer.token_ids += message.token_ids

@@ -24,20 +24,18 @@ def long_request(seed, num_tokens=400):
                             stop=pb.StopConditions(max_tokens=num_tokens, ignore_eos=True))
 
 
-def outcome(channel, seed):
-    answer = grpc_generate(channel, long_request(seed), timeout=120)[0]
+def outcome(channel, seed, started):
+    answer = grpc_generate(channel, long_request(seed), timeout=120, on_message=lambda message: started.add(seed))[0]
     return answer.token_ids, [score.logprob for score in answer.logprobs]
 
 
 def outcomes(deployment, disturb=None):
     """Answers of requests that all run when disturb() is called."""
     with channel_to(deployment) as channel, concurrent.futures.ThreadPoolExecutor(max_workers=NUM_STREAMS) as pool:
-        before = deployment.router_metric("octet_generated_tokens_total")
-        futures = [pool.submit(outcome, channel, seed) for seed in range(NUM_STREAMS)]
+        started = set()  # seeds; one that has not reached the lead may be refused by a lead told to end
+        futures = [pool.submit(outcome, channel, seed, started) for seed in range(NUM_STREAMS)]
         if disturb:
-            deployment.router.wait_until(
-                lambda: deployment.router_metric("octet_generated_tokens_total") > before + 20 * NUM_STREAMS,
-                "20 tokens each were there")
+            deployment.router.wait_until(lambda: len(started) == NUM_STREAMS, "every answer had begun")
             disturb()
         return [future.result() for future in futures]
 
