@@ -112,8 +112,7 @@ def test_the_last_of_duplicate_keys_counts(deployment):
 
 def test_prompt_and_max_tokens_past_the_context_name_both(deployment):
     error = refused(send(deployment, json.dumps({"prompt": [10] * 4000, "max_tokens": 97})), "max_tokens")
-    assert "4096" in error["message"]
-    assert send(deployment, json.dumps({"prompt": [10] * 4000, "max_tokens": 2, "temperature": 0})).status_code == 200
+    assert "4096" in error["message"] and "4000" in error["message"]
 
 
 def test_body_over_the_limit_is_refused_with_and_without_its_length(deployment):
