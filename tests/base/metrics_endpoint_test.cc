@@ -95,7 +95,7 @@ TEST_F(MetricsEndpointTest, RefusesALongHeader) {
 }
 
 TEST_F(MetricsEndpointTest, ClosesWhatIsNotHttp) {
-  EXPECT_EQ(exchange(std::string("\x16\x03\x01\x00\xff garbage\r\n\r\n", 19)), "");
+  EXPECT_EQ(exchange(std::string("\x16\x03\x01\x00\xff garbage\r\n\r\n", 17)), "");
   EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 200"));
 }
 
