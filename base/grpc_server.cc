@@ -29,9 +29,11 @@ constexpr int kConnectTimeoutMs = 2'000;  // gRPC calls it the minimum reconnect
 constexpr int kMaxReconnectBackoffMs = 1'000;
 
 // gRPC's own log: what it calls an error is often an expected disconnect, and each of our callers reports its
-// own.
+// own. Only the words before it ends the process must be seen.
 void log_grpc(gpr_log_func_args* entry) {
-  spdlog::debug("grpc: {} ({}:{})", loggable(entry->message, 512), entry->file, entry->line);
+  const bool fatal = std::string_view(entry->message).starts_with("assertion failed");
+  spdlog::log(fatal ? spdlog::level::critical : spdlog::level::debug, "grpc: {} ({}:{})",
+              loggable(entry->message, 512), entry->file, entry->line);
 }
 
 void initialise_grpc() {

@@ -31,6 +31,7 @@ class LeadProcess final : public WorkerProcess {
               WorkerMetrics& metrics)
       : stage_(std::move(stage)),
         limits_(wire_limits(config, stage_->shape())),
+        remote_stages_(limits_),
         executor_(*stage_, nullptr),
         engine_(
             engine_config(config, stage_->shape().model),
@@ -78,11 +79,12 @@ class LeadProcess final : public WorkerProcess {
     if (registration.description.stage == 0) {
       return std::make_unique<LocalStageClient>(0, executor_, std::move(events));
     }
-    return std::make_unique<RemoteStageClient>(registration, limits_, std::move(events));
+    return remote_stages_.make(registration, std::move(events));
   }
 
   const std::unique_ptr<Stage> stage_;
   const WireLimits limits_;
+  RemoteStageClients remote_stages_;
   StageExecutor executor_;
   Engine engine_;
   PipelineService pipeline_service_;

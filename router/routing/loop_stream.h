@@ -74,8 +74,11 @@ class LoopStream : public Reactor, public std::enable_shared_from_this<LoopStrea
       closed_ = true;
       events_.on_end(status);
     });
-    done_.set_value();
+    // Said last: the call's context holds the channel, and gRPC's threads must not be the last to let go of
+    // it.
+    std::promise<void> done = std::move(done_);
     keep_alive_.reset();
+    done.set_value();
   }
 
   void release() {

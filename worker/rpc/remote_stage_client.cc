@@ -1,14 +1,19 @@
 #include "worker/rpc/remote_stage_client.h"
 
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/grpc_server.h"
+#include "base/log.h"
 #include "octet/v1/stage.grpc.pb.h"
 
 namespace octet::worker {
+namespace {
+constexpr std::chrono::seconds kEndTimeout(5);  // of calls that are cancelled; they end at once
+}  // namespace
 
 // The calls of one epoch. Every method may run beside every other, so all state is under the mutex; starting
 // an operation does not run callbacks, so it may happen under it.
@@ -16,11 +21,9 @@ class RemoteStageClient::Connection final
     : public grpc::ClientBidiReactor<v1::ExecuteRequest, v1::ExecuteResponse>,
       public std::enable_shared_from_this<Connection> {
  public:
-  Connection(const Registration& registration, const WireLimits& limits, std::shared_ptr<StageEvents> events)
-      : stage_(registration.description.stage),
-        limits_(limits),
-        events_(std::move(events)),
-        stub_(v1::Stage::NewStub(internal_channel(registration.stage_address))) {}
+  Connection(int stage, const std::shared_ptr<grpc::Channel>& channel, const WireLimits& limits,
+             std::shared_ptr<StageEvents> events)
+      : stage_(stage), limits_(limits), events_(std::move(events)), stub_(v1::Stage::NewStub(channel)) {}
 
   void join(const JoinCommand& command) {
     epoch_ = command.epoch;
@@ -129,9 +132,14 @@ class RemoteStageClient::Connection final
   std::shared_ptr<Connection> self_;      // gRPC's ownership while the stream lives
 };
 
-RemoteStageClient::RemoteStageClient(const Registration& registration, const WireLimits& limits,
-                                     std::shared_ptr<StageEvents> events)
-    : connection_(std::make_shared<Connection>(registration, limits, std::move(events))) {}
+RemoteStageClient::RemoteStageClient(int stage, std::shared_ptr<grpc::Channel> channel,
+                                     const WireLimits& limits, std::shared_ptr<StageEvents> events,
+                                     std::promise<void> done)
+    : connection_(new Connection(stage, channel, limits, std::move(events)),
+                  [done = std::make_shared<std::promise<void>>(std::move(done))](Connection* connection) {
+                    delete connection;  // and with it the calls' contexts, which hold the channel
+                    done->set_value();
+                  }) {}
 
 RemoteStageClient::~RemoteStageClient() {
   connection_->cancel();
@@ -143,6 +151,25 @@ void RemoteStageClient::join(const JoinCommand& command) {
 
 void RemoteStageClient::execute(std::shared_ptr<const BatchPlan> plan) {
   connection_->execute(*plan);
+}
+
+RemoteStageClients::~RemoteStageClients() {
+  for (const auto& [done, channel] : open_) {
+    if (done.wait_for(kEndTimeout) != std::future_status::ready)
+      spdlog::error("a cancelled call does not end");
+  }
+}
+
+std::unique_ptr<StageClient> RemoteStageClients::make(const Registration& registration,
+                                                      std::shared_ptr<StageEvents> events) {
+  std::erase_if(open_, [](const auto& entry) {
+    return entry.first.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  std::promise<void> done;
+  auto channel = internal_channel(registration.stage_address);
+  open_.emplace_back(done.get_future(), channel);
+  return std::make_unique<RemoteStageClient>(registration.description.stage, std::move(channel), limits_,
+                                             std::move(events), std::move(done));
 }
 
 }  // namespace octet::worker
