@@ -89,7 +89,7 @@ void Engine::run() {
     watch_deadlines(now());
     form(now());
     plan_and_execute();
-    if (!deliver()) plan_and_execute();  // sequences were cancelled, so there is room
+    deliver();
     publish();
   }
   finish(events);
@@ -156,13 +156,11 @@ void Engine::end_sequence(SequenceId id, SequenceNews news, const char* reason) 
   metrics_.count_ended(reason);
 }
 
-bool Engine::deliver() {
-  const std::vector<SubscriberId> failed = table_.flush();
-  for (const SubscriberId id : failed) {
+void Engine::deliver() {
+  for (const SubscriberId id : table_.flush()) {
     spdlog::warn("router stream {}: gone or too slow, its sequences are cancelled", id);
     cancel_subscriber(id);
   }
-  return failed.empty();
 }
 
 void Engine::handle(SubscribeEvent& event) {

@@ -85,7 +85,7 @@ class Engine {
   void form(Time time);
   void plan_and_execute();
   void commit(const StepResult& result, const EpochRun::Step& step);
-  bool deliver();  // false when a subscriber was dropped
+  void deliver();
   void publish();
   Time next_wake() const;
 

@@ -111,6 +111,7 @@ TEST_F(EpochRunTest, TheDeadlineIsOfTheOldestStepAndRestartsWithProgress) {
   EXPECT_EQ(run_->deadline(), time_ + std::chrono::seconds(30)) << "of the join";
   serve();
   EXPECT_EQ(run_->deadline(), kNoDeadline);
+  time_ += std::chrono::hours(1);  // without work
   execute(1);
   const Time first = time_;
   time_ += std::chrono::seconds(4);
