@@ -26,6 +26,7 @@ class StageProcess final : public WorkerProcess {
         executor_(*stage_, listener_.get()),
         service_(executor_, describe(config, stage_->shape()), wire_limits(config, stage_->shape()), metrics,
                  [this] { on_idle(); }) {}
+  ~StageProcess() override { executor_.stop(); }  // before what it calls
 
   std::vector<grpc::Service*> services() override { return {&service_}; }
   int link_port() const override { return listener_->port(); }
@@ -68,6 +69,7 @@ class StageProcess final : public WorkerProcess {
   }
 
   void stop() override {
+    executor_.stop();  // a join that waits is answered, or the server would wait for it
     const std::lock_guard lock(mutex_);
     registrar_.reset();
   }

@@ -10,6 +10,10 @@ StageExecutor::StageExecutor(Stage& stage, TcpLinkListener* listener)
     : stage_(stage), listener_(listener), thread_([this] { run(); }) {}
 
 StageExecutor::~StageExecutor() {
+  stop();
+}
+
+void StageExecutor::stop() {
   std::optional<Join> dropped;
   {
     const std::lock_guard lock(mutex_);
@@ -18,7 +22,7 @@ StageExecutor::~StageExecutor() {
     end_epoch_locked();
   }
   arrived_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   if (dropped) dropped->done(absl::CancelledError("the worker is stopping"));
 }
 

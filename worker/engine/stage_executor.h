@@ -25,11 +25,13 @@ class StageExecutor {
  public:
   // listener: where the previous stage connects; null on stage 0. Both outlive the executor.
   StageExecutor(Stage& stage, TcpLinkListener* listener);
-  // Ends the epoch and waits for what runs.
   ~StageExecutor();
 
+  // Ends the epoch, waits for what runs and takes nothing more. From any one thread, as often as it likes.
+  void stop();
+
   // Ends any earlier epoch, builds the links and starts the new one. `done` is called exactly once, from this
-  // call, the executor's thread or its destructor. Errors: FAILED_PRECONDITION for an epoch that is not newer
+  // call, the executor's thread or stop(). Errors: FAILED_PRECONDITION for an epoch that is not newer
   // or more blocks than the stage has; those of the links; CANCELLED when a newer join or the end overtakes
   // this one.
   void join(const JoinCommand& command, std::function<void(const absl::Status&)> done);

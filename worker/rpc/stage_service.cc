@@ -44,6 +44,15 @@ class StageService::ExecuteStream final
     StartRead(&request_);
   }
 
+  void answer(const StepResult& result) {
+    v1::ExecuteResponse response;
+    response.set_epoch(epoch_);
+    to_proto(result, response.mutable_result());
+    push(std::move(response));
+    service_.metrics_.record_stage_step(service_.description_.stage, result.timing);
+    if (!result.error.empty()) spdlog::warn("epoch {}: {}", epoch_, loggable(result.error, 512));
+  }
+
   void OnDone() override {
     if (epoch_ != 0) service_.stream_closed(epoch_);
     ServerStream::OnDone();
@@ -54,15 +63,6 @@ class StageService::ExecuteStream final
     service_.executor_.execute(epoch_, std::make_shared<const BatchPlan>(std::move(plan)),
                                [self = std::static_pointer_cast<ExecuteStream>(shared_from_this())](
                                    StepResult result) { self->answer(result); });
-  }
-
-  void answer(const StepResult& result) {
-    v1::ExecuteResponse response;
-    response.set_epoch(epoch_);
-    to_proto(result, response.mutable_result());
-    push(std::move(response));
-    service_.metrics_.record_stage_step(service_.description_.stage, result.timing);
-    if (!result.error.empty()) spdlog::warn("epoch {}: {}", epoch_, loggable(result.error, 512));
   }
 
   void end(const absl::Status& status) {

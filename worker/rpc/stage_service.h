@@ -14,8 +14,8 @@ namespace octet::worker {
 
 class StageService final : public v1::Stage::CallbackService {
  public:
-  // Executor and metrics outlive the service's server. on_idle: called when the lead's stream has ended, from
-  // any thread; must not block.
+  // The metrics outlive the service; the executor is stopped before its end. on_idle: called when the lead's
+  // stream has ended, from any thread; must not block.
   StageService(StageExecutor& executor, const StageDescription& description, const WireLimits& limits,
                WorkerMetrics& metrics, std::function<void()> on_idle);
 
