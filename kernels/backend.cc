@@ -65,6 +65,21 @@ void Backend::layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias
   do_layer_norm(output, input, weight, bias, epsilon);
 }
 
+void Backend::add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+                                 float epsilon) {
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(residual) && is_fp32_matrix(input));
+  check_same_shape(output, residual);
+  check_same_shape(output, input);
+  OCTET_CHECK(is_weight(weight) && weight.rank() == 1 && weight.size(0) == input.size(1), weight.size(0));
+  OCTET_CHECK(is_weight(bias) && bias.rank() == 1 && bias.size(0) == input.size(1), bias.size(0));
+  OCTET_CHECK(epsilon > 0, epsilon);
+  if (input.num_elements() == 0) return;
+  OCTET_CHECK(output.data<void>() != residual.data<void>() && output.data<void>() != input.data<void>() &&
+                  residual.data<void>() != input.data<void>(),
+              "tensors alias");
+  do_add_and_layer_norm(output, residual, input, weight, bias, epsilon);
+}
+
 void Backend::linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
   OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input) && weight.rank() == 2 && is_weight(weight));
   OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
@@ -72,6 +87,27 @@ void Backend::linear(Tensor output, Tensor input, Tensor weight, Epilogue epilog
   OCTET_CHECK(output.size(1) == weight.size(0), output.size(1), " and ", weight.size(0), " columns");
   if (output.num_elements() == 0) return;
   do_linear(output, input, weight, epilogue);
+}
+
+std::optional<PackedWeight> Backend::pack(WeightFormat format, Tensor weight, Tensor scales) {
+  const bool is_fp8 = weight.dtype() == DType::kFloat8E4M3;
+  OCTET_CHECK(weight.rank() == 2 && (is_fp8 || is_weight(weight)));
+  OCTET_CHECK(is_fp8 == (scales.rank() == 1), "scales of rank ", scales.rank());
+  if (is_fp8) {
+    OCTET_CHECK(
+        scales.dtype() == DType::kFloat32 && (scales.size(0) == 1 || scales.size(0) == weight.size(0)),
+        scales.size(0), " scales for ", weight.size(0), " columns");
+  }
+  return do_pack(format, weight, scales);
+}
+
+void Backend::linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) {
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input) && weight.storage != nullptr);
+  OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
+  OCTET_CHECK(input.size(1) == weight.depth, input.size(1), " and ", weight.depth, " deep");
+  OCTET_CHECK(output.size(1) == weight.num_columns, output.size(1), " and ", weight.num_columns, " columns");
+  if (output.num_elements() == 0) return;
+  do_packed_linear(output, input, weight, epilogue);
 }
 
 void Backend::add(Tensor output, Tensor input) {

@@ -10,8 +10,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
+#include "kernels/packed_weight.h"
 #include "kernels/tensor.h"
 
 namespace octet::kernels {
@@ -75,9 +77,26 @@ class Backend {
   // bias: [H] bf16 or fp32. output must not alias input.
   void layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon);
 
+  // residual[t, i] += input[t, i]; output = layer_norm(residual): add() and layer_norm() in one pass, with
+  // their bits. All [T, H] fp32, none aliasing another.
+  void add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+                          float epsilon);
+
   // output[t, n] = epilogue(sum_k input[t, k] * weight[n, k]). output: [T, N] fp32; input: [T, K] fp32;
   // weight: [N, K] bf16 or fp32, rows may be strided. Sums in fp32.
   void linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue = Epilogue::kNone);
+
+  // The weight in the layout that linear() reads fastest, in memory of its own; nothing when there is not
+  // enough of it. weight: [N, K] bf16, fp32 or fp8, rows may be strided; scales: of an fp8 weight [1] or [N]
+  // fp32, which its values are multiplied with, else empty. An fp8 weight packed as kFloat8 keeps its bits;
+  // every other conversion rounds to nearest. Uses the rank's threads, and places the memory near the one
+  // that reads it.
+  std::optional<PackedWeight> pack(WeightFormat format, Tensor weight, Tensor scales = {});
+
+  // As linear() above from a packed weight. Activations are rounded too, to bf16 for bf16 and fp8 weights, to
+  // int8 with a scale for each 32 of a row for int8 ones; products are exact and sums are in fp32 (over 32
+  // elements in int32 for int8).
+  void linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue = Epilogue::kNone);
 
   // output[t, i] += input[t, i]. [T, H] fp32.
   void add(Tensor output, Tensor input);
@@ -110,7 +129,12 @@ class Backend {
   virtual void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
                             int32_t first_token) = 0;
   virtual void do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) = 0;
+  virtual void do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+                                     float epsilon) = 0;
   virtual void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) = 0;
+  virtual std::optional<PackedWeight> do_pack(WeightFormat format, Tensor weight, Tensor scales) = 0;
+  virtual void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight,
+                                Epilogue epilogue) = 0;
   virtual void do_add(Tensor output, Tensor input) = 0;
   virtual void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value,
                                       std::span<const int32_t> positions, std::span<const int32_t> slots,

@@ -9,9 +9,10 @@
 
 namespace octet::kernels {
 
-enum class DType { kFloat32, kBFloat16, kInt32 };
+enum class DType { kFloat32, kBFloat16, kInt32, kFloat8E4M3 };
 
 constexpr int64_t size_of(DType type) {
+  if (type == DType::kFloat8E4M3) return 1;
   return type == DType::kBFloat16 ? 2 : 4;
 }
 

@@ -122,6 +122,20 @@ void CpuBackend::do_linear(Tensor output, Tensor input, Tensor weight, Epilogue 
                [&](int64_t first, int64_t last, int) { kernels_.linear(args, first, last); });
 }
 
+void CpuBackend::do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight,
+                                       Tensor bias, float epsilon) {
+  do_add(residual, input);
+  do_layer_norm(output, residual, weight, bias, epsilon);
+}
+
+std::optional<PackedWeight> CpuBackend::do_pack(WeightFormat, Tensor, Tensor) {
+  OCTET_CHECK(false, "not built yet");
+}
+
+void CpuBackend::do_packed_linear(Tensor, Tensor, const PackedWeight&, Epilogue) {
+  OCTET_CHECK(false, "not built yet");
+}
+
 void CpuBackend::do_add(Tensor output, Tensor input) {
   const int64_t hidden = input.size(1);
   threads_.run(input.size(0), min_part(hidden), [&](int64_t first, int64_t last, int) {

@@ -12,15 +12,18 @@ namespace octet::kernels {
 
 // The instruction set the kernels use. All give the same bits.
 enum class CpuIsa {
-  kBest,    // the widest that this machine has
-  kAvx2,    // AVX2 and FMA
-  kAvx512,  // AVX-512F
+  kBest,        // the widest that this machine has
+  kAvx2,        // AVX2 and FMA
+  kAvx512,      // AVX-512 F, BW, DQ and VL
+  kAvx512Bf16,  // and BF16, VNNI and VBMI
 };
 
 struct CpuOptions {
   int num_ranks = 1;         // tensor-parallel ranks of the stage, 1..kMaxCpuRanks
   int threads_per_rank = 1;  // compute threads of a rank, the calling one included, 1..kMaxCpuThreadsPerRank
   CpuIsa isa = CpuIsa::kBest;
+  std::vector<int>
+      cpus;  // rank r's thread t is pinned to cpus[(r * threads_per_rank + t) % size]; empty: not pinned
 };
 
 inline constexpr int kMaxCpuRanks = 64;

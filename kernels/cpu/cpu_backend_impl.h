@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -26,7 +27,11 @@ class CpuBackend final : public Backend {
   void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
                     int32_t first_token) override;
   void do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) override;
+  void do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+                             float epsilon) override;
   void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) override;
+  std::optional<PackedWeight> do_pack(WeightFormat format, Tensor weight, Tensor scales) override;
+  void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) override;
   void do_add(Tensor output, Tensor input) override;
   void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
                               std::span<const int32_t> slots, const RotaryTable& table,
