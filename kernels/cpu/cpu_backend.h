@@ -22,8 +22,8 @@ struct CpuOptions {
   int num_ranks = 1;         // tensor-parallel ranks of the stage, 1..kMaxCpuRanks
   int threads_per_rank = 1;  // compute threads of a rank, the calling one included, 1..kMaxCpuThreadsPerRank
   CpuIsa isa = CpuIsa::kBest;
-  std::vector<int>
-      cpus;  // rank r's thread t is pinned to cpus[(r * threads_per_rank + t) % size]; empty: not pinned
+  // Rank r's thread t is pinned to cpus[(r * threads_per_rank + t) % size]; empty: nothing is pinned.
+  std::vector<int> cpus = {};
 };
 
 inline constexpr int kMaxCpuRanks = 64;
