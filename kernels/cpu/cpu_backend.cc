@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/cpu_backend_impl.h"
 #include "kernels/cpu/host_buffer.h"
+#include "kernels/cpu/packed_layout.h"
 
 namespace octet::kernels {
 namespace {
@@ -16,12 +17,26 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f");
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+bool has_avx512_bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
 }
 
 const CpuKernels& select_kernels(CpuIsa isa) {
-  if (isa == CpuIsa::kBest) return has_avx512() ? kAvx512Kernels : kAvx2Kernels;
-  return isa == CpuIsa::kAvx512 ? kAvx512Kernels : kAvx2Kernels;
+  switch (isa) {
+    case CpuIsa::kAvx2:
+      return kAvx2Kernels;
+    case CpuIsa::kAvx512:
+      return kAvx512Kernels;
+    case CpuIsa::kAvx512Bf16:
+      return kAvx512Bf16Kernels;
+    case CpuIsa::kBest:
+      break;
+  }
+  if (has_avx512_bf16()) return kAvx512Bf16Kernels;
+  return has_avx512() ? kAvx512Kernels : kAvx2Kernels;
 }
 
 // A thread should have this many multiplications or element updates to do, or it is not worth waking.
@@ -48,7 +63,11 @@ std::optional<std::string> find_problem(const CpuOptions& options) {
   }
   if (!has_avx2()) return "the CPU backend needs a processor with AVX2 and FMA, and this one lacks them";
   if (options.isa == CpuIsa::kAvx512 && !has_avx512()) {
-    return "this processor has no AVX-512F; the CPU backend can use AVX2 here";
+    return "this processor lacks AVX-512 (F, BW, DQ, VL); the CPU backend can use AVX2 here";
+  }
+  if (options.isa == CpuIsa::kAvx512Bf16 && !has_avx512_bf16()) {
+    return std::string("this processor lacks AVX-512 BF16 or VNNI; the CPU backend can use ") +
+           (has_avx512() ? "AVX-512" : "AVX2") + " here";
   }
   return std::nullopt;
 }
@@ -128,12 +147,65 @@ void CpuBackend::do_add_and_layer_norm(Tensor output, Tensor residual, Tensor in
   do_layer_norm(output, residual, weight, bias, epsilon);
 }
 
-std::optional<PackedWeight> CpuBackend::do_pack(WeightFormat, Tensor, Tensor) {
-  OCTET_CHECK(false, "not built yet");
+std::optional<PackedWeight> CpuBackend::do_pack(WeightFormat format, Tensor weight, Tensor scales) {
+  PackedWeight packed = {.format = format,
+                         .num_columns = weight.size(0),
+                         .depth = weight.size(1),
+                         .num_bytes = packed_bytes(format, weight.size(0), weight.size(1)),
+                         .storage = nullptr};
+  packed.storage = allocate_host_buffer(packed.num_bytes, PageSize::kHuge);
+  if (packed.storage == nullptr) return std::nullopt;
+  const PackArgs args = {.packed = static_cast<char*>(packed.storage->data()),
+                         .weight = weight.data<void>(),
+                         .weight_type = weight.dtype(),
+                         .weight_stride = weight.row_stride(),
+                         .num_columns = packed.num_columns,
+                         .depth = packed.depth,
+                         .scales = scales.data<float>(),
+                         .num_scales = scales.num_elements(),
+                         .format = format};
+  // Divided as do_packed_linear() divides it, so that a thread first touches the memory that it will read.
+  threads_.run(count_panels(packed.num_columns), 1,
+               [&](int64_t first, int64_t last, int) { kernels_.pack(args, first, last); });
+  return packed;
 }
 
-void CpuBackend::do_packed_linear(Tensor, Tensor, const PackedWeight&, Epilogue) {
-  OCTET_CHECK(false, "not built yet");
+void CpuBackend::do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight,
+                                  Epilogue epilogue) {
+  char* const scratch = packed_scratch_.grown(threads_.num_threads() * kPackedScratchBytes);
+  for (int64_t first = 0; first < input.size(0); first += kMaxPackedRows) {
+    const int64_t count = std::min(kMaxPackedRows, input.size(0) - first);
+    const RoundedRows rounded = round_rows(input.rows(first, count), weight.format);
+    const PackedLinearArgs args = {.output = output.rows(first, count).data<float>(),
+                                   .packed = static_cast<const char*>(weight.storage->data()),
+                                   .input = rounded,
+                                   .output_stride = output.row_stride(),
+                                   .num_columns = weight.num_columns,
+                                   .epilogue = epilogue};
+    threads_.run(count_panels(weight.num_columns), min_part(count * weight.depth * kPanelColumns),
+                 [&](int64_t first_panel, int64_t last_panel, int thread) {
+                   kernels_.packed_linear(args, first_panel, last_panel,
+                                          scratch + thread * kPackedScratchBytes);
+                 });
+  }
+}
+
+RoundedRows CpuBackend::round_rows(Tensor input, WeightFormat format) {
+  const int64_t num_rows = input.size(0);
+  const int64_t depth = divide_up(input.size(1), kBlockDepth) * kBlockDepth;
+  const int64_t num_groups = num_rows * depth / kGroupDepth;
+  const RoundedRows rows = {.elements = rounded_.grown(num_rows * depth * kMaxRoundedBytes),
+                            .scales = reinterpret_cast<float*>(rounded_scales_.grown(num_groups * 4)),
+                            .offsets = reinterpret_cast<int32_t*>(rounded_offsets_.grown(num_groups * 4)),
+                            .num_rows = num_rows,
+                            .depth = input.size(1),
+                            .format = format};
+  const int64_t num_blocks = kernels_.count_row_blocks(num_rows);
+  threads_.run(num_blocks, min_part(divide_up(num_rows, num_blocks) * depth),
+               [&](int64_t first, int64_t last, int) {
+                 kernels_.round_rows(input.data<float>(), input.row_stride(), rows, first, last);
+               });
+  return rows;
 }
 
 void CpuBackend::do_add(Tensor output, Tensor input) {

@@ -8,9 +8,27 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/communicator.h"
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/host_buffer.h"
 #include "kernels/cpu/thread_group.h"
 
 namespace octet::kernels {
+
+// Memory for an op's intermediate results, aligned to 64 bytes; it grows to the largest call and stays.
+class Scratch {
+ public:
+  char* grown(int64_t num_bytes) {
+    if (num_bytes > num_bytes_) {
+      buffer_ = allocate_host_buffer(num_bytes);
+      OCTET_CHECK(buffer_ != nullptr, "no memory for ", num_bytes, " bytes of intermediate results");
+      num_bytes_ = num_bytes;
+    }
+    return num_bytes > 0 ? static_cast<char*>(buffer_->data()) : nullptr;
+  }
+
+ private:
+  std::unique_ptr<Buffer> buffer_;
+  int64_t num_bytes_ = 0;
+};
 
 class CpuBackend final : public Backend {
  public:
@@ -42,6 +60,9 @@ class CpuBackend final : public Backend {
   void do_all_reduce(Tensor data) override;
   void do_all_gather_columns(Tensor output, Tensor input) override;
 
+  // The rows in rounded_ and its neighbours, until the next call.
+  RoundedRows round_rows(Tensor input, WeightFormat format);
+
   // Fills tiles_: each chunk's rows and heads, heads_per_tile heads of a KV head in a tile.
   void make_tiles(int64_t num_heads, int64_t num_kv_heads, int64_t heads_per_tile,
                   std::span<const AttentionChunk> chunks);
@@ -52,6 +73,10 @@ class CpuBackend final : public Backend {
   ThreadGroup threads_;
   std::vector<AttentionTile> tiles_;  // of the running paged_attention; kept for its capacity
   std::vector<float> scratch_;        // [num_threads, kMaxTileQueries, padded head_dim]
+  Scratch rounded_;                   // the activations of the running packed linear()
+  Scratch rounded_scales_;            // of int8 activations
+  Scratch rounded_offsets_;           // the same
+  Scratch packed_scratch_;            // [num_threads, kPackedScratchBytes]
 };
 
 }  // namespace octet::kernels

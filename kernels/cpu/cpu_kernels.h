@@ -59,6 +59,47 @@ struct LinearArgs {
   Epilogue epilogue;
 };
 
+// See packed_layout.h for the layouts.
+struct PackArgs {
+  char* packed;
+  const void* weight;  // [num_columns, depth] of weight_type
+  DType weight_type;
+  int64_t weight_stride;
+  int64_t num_columns;
+  int64_t depth;
+  const float* scales;  // of an fp8 weight: [num_scales], one for all columns or one for each
+  int64_t num_scales;
+  WeightFormat format;
+};
+
+// Rows of activations rounded to what a packed weight is multiplied with.
+struct RoundedRows {
+  char* elements;    // the blocks of rows, one after the other
+  float* scales;     // int8: [num_groups][rows of the block] for each block, one after the other
+  int32_t* offsets;  // int8: the same; -128 * the sum of a row's group, which takes the weights' offset back
+  int64_t num_rows;
+  int64_t depth;
+  WeightFormat format;  // of the weight
+};
+
+struct PackedLinearArgs {
+  float* output;  // [num_rows, num_columns]
+  const char* packed;
+  RoundedRows input;
+  int64_t output_stride;
+  int64_t num_columns;
+  Epilogue epilogue;
+};
+
+// Rows that packed_linear() takes at once, so that its memory is bounded.
+inline constexpr int64_t kMaxPackedRows = 768;
+// What round_rows() writes for one element at most; depth is rounded up to the packed layout's blocks.
+inline constexpr int64_t kMaxRoundedBytes = 4;
+// What packed_linear() needs for each thread: sums of all rows with the panels it is at, and expanded fp8.
+inline constexpr int64_t kPackedSumsBytes = kMaxPackedRows * 2 * 64;
+inline constexpr int64_t kPackedExpandedBytes = 128 * 1024;
+inline constexpr int64_t kPackedScratchBytes = kPackedSumsBytes + kPackedExpandedBytes;
+
 struct RotaryArgs {
   float* query;              // [num_tokens, num_heads, head_dim]
   const float* key;          // [num_tokens, num_kv_heads, head_dim]
@@ -105,6 +146,13 @@ struct CpuKernels {
   void (*embedding)(const EmbeddingArgs& args, int64_t first_row, int64_t last_row);
   void (*layer_norm)(const LayerNormArgs& args, int64_t first_row, int64_t last_row);
   void (*linear)(const LinearArgs& args, int64_t first_column, int64_t last_column);
+  void (*pack)(const PackArgs& args, int64_t first_panel, int64_t last_panel);
+  // The blocks into which at most kMaxPackedRows rows are divided.
+  int64_t (*count_row_blocks)(int64_t num_rows);
+  void (*round_rows)(const float* input, int64_t input_stride, const RoundedRows& rows, int64_t first_block,
+                     int64_t last_block);
+  // scratch: [kPackedScratchBytes], aligned to 64.
+  void (*packed_linear)(const PackedLinearArgs& args, int64_t first_panel, int64_t last_panel, char* scratch);
   void (*add)(float* output, const float* input, int64_t num_elements);
   void (*rotary_and_kv_write)(const RotaryArgs& args, int64_t first_row, int64_t last_row);
   // scratch: [kMaxTileQueries, head_dim rounded up to kLanes] fp32.
@@ -114,5 +162,6 @@ struct CpuKernels {
 
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
+extern const CpuKernels kAvx512Bf16Kernels;
 
 }  // namespace octet::kernels

@@ -1,0 +1,116 @@
+// Rounds rows of activations to what a packed weight is multiplied with, in the layout that packed_linear()
+// reads.
+//
+//   bf16 and fp8 weights   the nearest bf16, ties to even; denormals become zero
+//   int8 weights           scale = max |x| of a group of 32 / 127, the nearest integer to x * (127 / max |x|)
+//
+// Shapes     input [num_rows, depth] fp32, rows may be strided; output as packed_layout.h says, zeros past
+// depth. Mapping    a thread takes a contiguous part of the blocks of rows. Precision  a row's values depend
+// on that row only. A group with a NaN has the scale NaN, so that it stays visible. Cost       4 + 2 (bf16)
+// or 4 + 1 (int8) bytes an element; done once for all columns. Checked by
+// tests/kernels/packed_linear_test.cc.
+#include "kernels/cpu/op_kernels.h"
+#include "kernels/cpu/packed_layout.h"
+#include "kernels/cpu/packed_simd.h"
+#include "kernels/cpu/row_blocks.h"
+
+namespace octet::kernels::OCTET_ISA {
+namespace {
+
+inline F32x16 load_padded(const float* row, int64_t first, int64_t depth) {
+  if (first + kLanes <= depth) return load(row + first);
+  return first < depth ? load_first(row + first, depth - first) : zeros();
+}
+
+// One row into its place among the `stride` rows of a block.
+void round_row_to_pairs(const float* row, int64_t depth, int64_t stride, Pair* out) {
+  const int64_t num_pairs = count_parts(depth, 2);
+  for (int64_t pair = 0; pair < num_pairs; pair += kLanes / 2) {
+    Pair pairs[kLanes / 2];
+    round_to_pairs(load_padded(row, 2 * pair, depth), pairs);
+    const int64_t count = num_pairs - pair < kLanes / 2 ? num_pairs - pair : kLanes / 2;
+    for (int64_t i = 0; i < count; ++i) out[(pair + i) * stride] = pairs[i];
+  }
+}
+
+// The largest magnitude among 32 elements; a NaN is larger than every number.
+float largest_magnitude(F32x16 low, F32x16 high) {
+  float lanes[kGroupDepth];
+  store(lanes, low);
+  store(lanes + kLanes, high);
+  uint32_t bits[kGroupDepth];
+  __builtin_memcpy(bits, lanes, sizeof bits);
+  uint32_t largest = 0;  // magnitudes are ordered as their bits are
+  for (const uint32_t b : bits) {
+    const uint32_t magnitude = b & 0x7fffffff;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  float result = 0;
+  __builtin_memcpy(&result, &largest, sizeof result);
+  return result;
+}
+
+// Writes 8 quads, and returns the sum of their elements.
+int32_t round_group(F32x16 low, F32x16 high, float inverse_scale, int64_t stride, Quad* out) {
+  const F32x16 inverse = broadcast(inverse_scale);
+  float lanes[kGroupDepth];
+  store(lanes, round_to_integer(low * inverse));
+  store(lanes + kLanes, round_to_integer(high * inverse));
+  int32_t integers[kGroupDepth];
+  for (int i = 0; i < kGroupDepth; ++i) {
+    const float x = lanes[i];
+    integers[i] = static_cast<int32_t>(x > 127.0f ? 127.0f : (x > -127.0f ? x : -127.0f));  // NaN: -127
+  }
+  int32_t sum = 0;
+  for (const int32_t x : integers) sum += x;
+  for (int i = 0; i < kGroupDepth / 4; ++i) {
+    const int32_t* const q = integers + 4 * i;
+    out[i * stride] = make_quad(q[0], q[1], q[2], q[3]);
+  }
+  return sum;
+}
+
+void round_row_to_quads(const float* row, int64_t depth, int64_t stride, Quad* out, float* scales,
+                        int32_t* offsets) {
+  const int64_t num_groups = count_parts(depth, kBlockDepth) * kBlockGroups;
+  for (int64_t group = 0; group < num_groups; ++group) {
+    const F32x16 low = load_padded(row, group * kGroupDepth, depth);
+    const F32x16 high = load_padded(row, group * kGroupDepth + kLanes, depth);
+    const float largest = largest_magnitude(low, high);
+    // Below, 127 / largest could overflow.
+    const bool vanishes = largest < 1e-30f;
+    const int32_t sum = round_group(low, high, vanishes ? 0.0f : 127.0f / largest, stride,
+                                    out + group * (kGroupDepth / 4) * stride);
+    scales[group * stride] = vanishes ? 0.0f : largest / 127.0f;
+    offsets[group * stride] = -128 * sum;
+  }
+}
+
+}  // namespace
+
+int64_t count_row_blocks(int64_t num_rows) {
+  return row_blocks_of(num_rows);
+}
+
+void round_rows(const float* input, int64_t input_stride, const RoundedRows& rows, int64_t first_block,
+                int64_t last_block) {
+  const int64_t num_blocks = row_blocks_of(rows.num_rows);
+  const int64_t num_groups = count_parts(rows.depth, kBlockDepth) * kBlockGroups;
+  for (int64_t block = first_block; block < last_block; ++block) {
+    const int64_t first = first_row_of(block, num_blocks, rows.num_rows);
+    const int64_t stride = first_row_of(block + 1, num_blocks, rows.num_rows) - first;
+    for (int64_t r = 0; r < stride; ++r) {
+      const float* const row = input + (first + r) * input_stride;
+      if (rows.format == WeightFormat::kInt8) {
+        Quad* const quads = reinterpret_cast<Quad*>(rows.elements) + first * num_groups * (kGroupDepth / 4);
+        const int64_t group = first * num_groups + r;
+        round_row_to_quads(row, rows.depth, stride, quads + r, rows.scales + group, rows.offsets + group);
+      } else {
+        Pair* const pairs = reinterpret_cast<Pair*>(rows.elements) + first * count_parts(rows.depth, 2);
+        round_row_to_pairs(row, rows.depth, stride, pairs + r);
+      }
+    }
+  }
+}
+
+}  // namespace octet::kernels::OCTET_ISA
