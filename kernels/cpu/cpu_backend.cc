@@ -200,7 +200,7 @@ RoundedRows CpuBackend::round_rows(Tensor input, WeightFormat format) {
                             .num_rows = num_rows,
                             .depth = input.size(1),
                             .format = format};
-  const int64_t num_blocks = kernels_.count_row_blocks(num_rows);
+  const int64_t num_blocks = kernels_.count_row_blocks(format, num_rows);
   threads_.run(num_blocks, min_part(divide_up(num_rows, num_blocks) * depth),
                [&](int64_t first, int64_t last, int) {
                  kernels_.round_rows(input.data<float>(), input.row_stride(), rows, first, last);

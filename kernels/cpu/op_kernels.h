@@ -9,7 +9,7 @@ void embedding(const EmbeddingArgs& args, int64_t first_row, int64_t last_row);
 void layer_norm(const LayerNormArgs& args, int64_t first_row, int64_t last_row);
 void linear(const LinearArgs& args, int64_t first_column, int64_t last_column);
 void pack(const PackArgs& args, int64_t first_panel, int64_t last_panel);
-int64_t count_row_blocks(int64_t num_rows);
+int64_t count_row_blocks(WeightFormat format, int64_t num_rows);
 void round_rows(const float* input, int64_t input_stride, const RoundedRows& rows, int64_t first_block,
                 int64_t last_block);
 void packed_linear(const PackedLinearArgs& args, int64_t first_panel, int64_t last_panel, char* scratch);

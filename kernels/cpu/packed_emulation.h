@@ -67,5 +67,36 @@ inline Quad make_quad(int32_t a, int32_t b, int32_t c, int32_t d) {
   return {two_words(a, c), two_words(b, d)};
 }
 
+inline float largest_magnitude(F32x16 low, F32x16 high) {
+  float lanes[2 * kLanes];
+  store(lanes, low);
+  store(lanes + kLanes, high);
+  uint32_t bits[2 * kLanes];
+  __builtin_memcpy(bits, lanes, sizeof bits);
+  uint32_t largest = 0;  // magnitudes are ordered as their bits are
+  for (const uint32_t b : bits) {
+    const uint32_t magnitude = b & 0x7fffffff;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  float result = 0;
+  __builtin_memcpy(&result, &largest, sizeof result);
+  return result;
+}
+inline int32_t round_to_quads(F32x16 low, F32x16 high, Quad* quads) {
+  float lanes[2 * kLanes];
+  store(lanes, round_to_integer(low));
+  store(lanes + kLanes, round_to_integer(high));
+  int32_t integers[2 * kLanes];
+  for (int i = 0; i < 2 * kLanes; ++i)
+    integers[i] = lanes[i] > -127.0f ? static_cast<int32_t>(lanes[i]) : -127;
+  int32_t sum = 0;
+  for (const int32_t x : integers) sum += x;
+  for (int i = 0; i < kLanes / 2; ++i) {
+    const int32_t* const q = integers + 4 * i;
+    quads[i] = make_quad(q[0], q[1], q[2], q[3]);
+  }
+  return sum;
+}
+
 }  // namespace
 }  // namespace octet::kernels::OCTET_ISA

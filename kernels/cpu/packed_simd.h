@@ -5,6 +5,10 @@
 //   as
 //                                      zero: what vdpbf16ps does (Intel SDM; AMD's agrees, tests/kernels)
 //   add_products(sum, weights, quad)   the four products added in int32, exactly
+//   largest_magnitude(low, high)       of 32 elements; a NaN is larger than every number
+//   round_to_quads(low, high, quads)   the nearest integers of 32 elements in [-127, 127], a NaN as -127;
+//   returns
+//                                      their sum
 #pragma once
 
 #include "kernels/cpu/simd.h"

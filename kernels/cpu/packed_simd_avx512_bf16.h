@@ -53,12 +53,29 @@ struct QuadWeights {
 inline QuadWeights load_quad(const char* panel) {
   return {_mm512_loadu_si512(panel)};
 }
+// In assembly: around its intrinsic GCC 12 copies every sum in every step of a loop.
 inline I32x16 add_products(I32x16 sum, const QuadWeights& weights, const Quad& row) {
-  return {_mm512_dpbusd_epi32(sum.v, weights.v, _mm512_set1_epi32(static_cast<int>(row.bytes)))};
+  const __m512i quads = _mm512_set1_epi32(static_cast<int>(row.bytes));
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum.v) : "v"(weights.v), "v"(quads));
+  return sum;
 }
-inline Quad make_quad(int32_t a, int32_t b, int32_t c, int32_t d) {
-  return {(static_cast<uint32_t>(a) & 0xff) | (static_cast<uint32_t>(b) & 0xff) << 8 |
-          (static_cast<uint32_t>(c) & 0xff) << 16 | static_cast<uint32_t>(d) << 24};
+
+inline float largest_magnitude(F32x16 low, F32x16 high) {
+  const __m512i mask = _mm512_set1_epi32(0x7fffffff);  // magnitudes are ordered as their bits are
+  const __m512i largest = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(low.v), mask),
+                                           _mm512_and_si512(_mm512_castps_si512(high.v), mask));
+  const uint32_t bits = _mm512_reduce_max_epu32(largest);
+  float result = 0;
+  __builtin_memcpy(&result, &bits, sizeof result);
+  return result;
+}
+inline int32_t round_to_quads(F32x16 low, F32x16 high, Quad* quads) {
+  const __m512i lowest = _mm512_set1_epi32(-127);
+  const __m512i a = _mm512_max_epi32(_mm512_cvtps_epi32(low.v), lowest);
+  const __m512i b = _mm512_max_epi32(_mm512_cvtps_epi32(high.v), lowest);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(quads), _mm512_cvtepi32_epi8(a));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(quads + 4), _mm512_cvtepi32_epi8(b));
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
 
 }  // namespace

@@ -33,43 +33,6 @@ void round_row_to_pairs(const float* row, int64_t depth, int64_t stride, Pair* o
   }
 }
 
-// The largest magnitude among 32 elements; a NaN is larger than every number.
-float largest_magnitude(F32x16 low, F32x16 high) {
-  float lanes[kGroupDepth];
-  store(lanes, low);
-  store(lanes + kLanes, high);
-  uint32_t bits[kGroupDepth];
-  __builtin_memcpy(bits, lanes, sizeof bits);
-  uint32_t largest = 0;  // magnitudes are ordered as their bits are
-  for (const uint32_t b : bits) {
-    const uint32_t magnitude = b & 0x7fffffff;
-    largest = magnitude > largest ? magnitude : largest;
-  }
-  float result = 0;
-  __builtin_memcpy(&result, &largest, sizeof result);
-  return result;
-}
-
-// Writes 8 quads, and returns the sum of their elements.
-int32_t round_group(F32x16 low, F32x16 high, float inverse_scale, int64_t stride, Quad* out) {
-  const F32x16 inverse = broadcast(inverse_scale);
-  float lanes[kGroupDepth];
-  store(lanes, round_to_integer(low * inverse));
-  store(lanes + kLanes, round_to_integer(high * inverse));
-  int32_t integers[kGroupDepth];
-  for (int i = 0; i < kGroupDepth; ++i) {
-    const float x = lanes[i];
-    integers[i] = static_cast<int32_t>(x > 127.0f ? 127.0f : (x > -127.0f ? x : -127.0f));  // NaN: -127
-  }
-  int32_t sum = 0;
-  for (const int32_t x : integers) sum += x;
-  for (int i = 0; i < kGroupDepth / 4; ++i) {
-    const int32_t* const q = integers + 4 * i;
-    out[i * stride] = make_quad(q[0], q[1], q[2], q[3]);
-  }
-  return sum;
-}
-
 void round_row_to_quads(const float* row, int64_t depth, int64_t stride, Quad* out, float* scales,
                         int32_t* offsets) {
   const int64_t num_groups = count_parts(depth, kBlockDepth) * kBlockGroups;
@@ -79,8 +42,11 @@ void round_row_to_quads(const float* row, int64_t depth, int64_t stride, Quad* o
     const float largest = largest_magnitude(low, high);
     // Below, 127 / largest could overflow.
     const bool vanishes = largest < 1e-30f;
-    const int32_t sum = round_group(low, high, vanishes ? 0.0f : 127.0f / largest, stride,
-                                    out + group * (kGroupDepth / 4) * stride);
+    const F32x16 inverse = broadcast(vanishes ? 0.0f : 127.0f / largest);
+    Quad quads[kGroupDepth / 4];
+    const int32_t sum = round_to_quads(low * inverse, high * inverse, quads);
+    Quad* const place = out + group * (kGroupDepth / 4) * stride;
+    for (int i = 0; i < kGroupDepth / 4; ++i) place[i * stride] = quads[i];
     scales[group * stride] = vanishes ? 0.0f : largest / 127.0f;
     offsets[group * stride] = -128 * sum;
   }
@@ -88,13 +54,13 @@ void round_row_to_quads(const float* row, int64_t depth, int64_t stride, Quad* o
 
 }  // namespace
 
-int64_t count_row_blocks(int64_t num_rows) {
-  return row_blocks_of(num_rows);
+int64_t count_row_blocks(WeightFormat format, int64_t num_rows) {
+  return row_blocks_of(format, num_rows);
 }
 
 void round_rows(const float* input, int64_t input_stride, const RoundedRows& rows, int64_t first_block,
                 int64_t last_block) {
-  const int64_t num_blocks = row_blocks_of(rows.num_rows);
+  const int64_t num_blocks = row_blocks_of(rows.format, rows.num_rows);
   const int64_t num_groups = count_parts(rows.depth, kBlockDepth) * kBlockGroups;
   for (int64_t block = first_block; block < last_block; ++block) {
     const int64_t first = first_row_of(block, num_blocks, rows.num_rows);

@@ -8,19 +8,31 @@
 namespace octet::kernels::OCTET_ISA {
 namespace {
 
-inline constexpr int kMaxBlockRowsAlone = kMaxSums;
-inline constexpr int kMaxBlockRowsOfMany = kMaxSums == 4 ? 4 : kMaxSums / 2;
+struct BlockLimits {
+  int sums;        // vectors of sums in registers
+  int rows_alone;  // of a single block
+  int rows_of_many;
+};
+
+// int8 keeps half as many sums as there is room for: it scales them every 32 elements, and the next group's
+// products hide that only while they fit in the processor's window beside it.
+constexpr BlockLimits block_limits(WeightFormat format) {
+  constexpr int kHalf = kMaxSums < 8 ? kMaxSums : kMaxSums / 2;
+  if (format == WeightFormat::kInt8) return {kHalf, kHalf, kHalf < 8 ? kHalf : kHalf / 2};
+  return {kMaxSums, kMaxSums, kHalf};
+}
 
 // Panels whose sums with so many rows fit in registers, a power of two.
-constexpr int count_panels_at_once(int64_t rows) {
+constexpr int count_panels_at_once(WeightFormat format, int64_t rows) {
   int panels = 8;
-  while (panels > 1 && rows * panels > kMaxSums) panels /= 2;
+  while (panels > 1 && rows * panels > block_limits(format).sums) panels /= 2;
   return panels;
 }
 
-constexpr int64_t row_blocks_of(int64_t num_rows) {
-  if (num_rows <= kMaxBlockRowsAlone) return 1;
-  return (num_rows + kMaxBlockRowsOfMany - 1) / kMaxBlockRowsOfMany;
+constexpr int64_t row_blocks_of(WeightFormat format, int64_t num_rows) {
+  const BlockLimits limits = block_limits(format);
+  if (num_rows <= limits.rows_alone) return 1;
+  return (num_rows + limits.rows_of_many - 1) / limits.rows_of_many;
 }
 constexpr int64_t first_row_of(int64_t block, int64_t num_blocks, int64_t num_rows) {
   return num_rows * block / num_blocks;
