@@ -42,14 +42,11 @@ uint16_t to_bfloat16(float x) {
 uint8_t to_float8(float x) {
   const uint32_t bits = bits_of(x);
   const uint32_t sign = bits >> 24 & 0x80;
-  const float magnitude = float_of(bits & 0x7fffffff);
-  if (magnitude < 0x1p-6f) {
-    // Steps of 2^-9: adding 1.5 * 2^14 leaves the nearest step in the low bits, ties to even.
-    return static_cast<uint8_t>(sign | (bits_of(magnitude + 24576.0f) - bits_of(24576.0f)));
-  }
-  const uint32_t m = bits & 0x7fffffff;
-  const uint32_t rounded = m + 0x7ffff + ((m >> 20) & 1);
-  return static_cast<uint8_t>(sign | ((rounded >> 20) - (120 << 3)));
+  const uint32_t magnitude = bits & 0x7fffffff;
+  // Below 2^-6 in steps of 2^-9: adding 1.5 * 2^14 leaves the nearest step in the low bits, ties to even.
+  const uint32_t subnormal = bits_of(float_of(magnitude) + 24576.0f) - bits_of(24576.0f);
+  const uint32_t normal = ((magnitude + 0x7ffff + ((magnitude >> 20) & 1)) >> 20) - (120 << 3);
+  return static_cast<uint8_t>(sign | (magnitude < bits_of(0x1p-6f) ? subnormal : normal));
 }
 
 // Reads rows of the weight as fp32.
@@ -87,10 +84,22 @@ class Source {
   const PackArgs& args_;
 };
 
-constexpr int64_t kPieceDepth = 512;  // elements of a column read at once
+constexpr int64_t kPieceDepth =
+    32;  // elements of a column taken at once: the columns of a panel in turn fill 1 KB
+
+int64_t minimum(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
 
 char* panel_of(const PackArgs& args, int64_t panel) {
   return args.packed + panel * panel_bytes(args.format, args.depth);
+}
+
+// values: [kPieceDepth]; writes the pairs of one column that exist.
+void write_pairs(const float* values, int64_t count, uint16_t* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    out[i / 2 * kPanelColumns * 2 + i % 2] = to_bfloat16(values[i]);
+  }
 }
 
 void pack_bfloat16(const PackArgs& args, int64_t panel) {
@@ -98,47 +107,37 @@ void pack_bfloat16(const PackArgs& args, int64_t panel) {
   uint16_t* const out = reinterpret_cast<uint16_t*>(panel_of(args, panel));
   const int64_t depth = count_parts(args.depth, 2) * 2;
   for (int64_t k = 0; k < depth; k += kPieceDepth) {
-    const int64_t count = depth - k < kPieceDepth ? depth - k : kPieceDepth;
     for (int64_t c = 0; c < kPanelColumns; ++c) {
       float values[kPieceDepth];
-      source.read(panel * kPanelColumns + c, k, count, values);
-      for (int64_t i = 0; i < count; i += 2) {
-        uint16_t* const pair = out + ((k + i) / 2 * kPanelColumns + c) * 2;
-        pair[0] = to_bfloat16(values[i]);
-        pair[1] = to_bfloat16(values[i + 1]);
-      }
+      source.read(panel * kPanelColumns + c, k, kPieceDepth, values);
+      write_pairs(values, minimum(kPieceDepth, depth - k), out + (k / 2 * kPanelColumns + c) * 2);
     }
   }
 }
 
 // As above for a bf16 weight: its pairs are copied.
 void copy_bfloat16(const PackArgs& args, int64_t panel) {
+  const int64_t whole = args.depth / kPieceDepth * kPieceDepth;
   uint32_t* const out = reinterpret_cast<uint32_t*>(panel_of(args, panel));
-  const int64_t first = panel * kPanelColumns;
-  const int64_t whole_pairs = args.depth / 2;
-  for (int64_t c = 0; c < kPanelColumns; ++c) {
-    const bool exists = first + c < args.num_columns;
-    const char* const row = static_cast<const char*>(args.weight) + (first + c) * args.weight_stride * 2;
-    for (int64_t pair = 0; pair < whole_pairs; ++pair) {
-      uint32_t bits = 0;
-      if (exists) __builtin_memcpy(&bits, row + 4 * pair, sizeof bits);
-      out[pair * kPanelColumns + c] = bits;
-    }
-    if (args.depth % 2 != 0) {
-      uint16_t last = 0;
-      if (exists) __builtin_memcpy(&last, row + 4 * whole_pairs, sizeof last);
-      out[whole_pairs * kPanelColumns + c] = last;
+  for (int64_t k = 0; k < whole; k += kPieceDepth) {
+    for (int64_t c = 0; c < kPanelColumns; ++c) {
+      const int64_t n = panel * kPanelColumns + c;
+      uint32_t pairs[kPieceDepth / 2] = {};
+      if (n < args.num_columns) {
+        const char* const row = static_cast<const char*>(args.weight) + (n * args.weight_stride + k) * 2;
+        __builtin_memcpy(pairs, row, sizeof pairs);
+      }
+      uint32_t* const place = out + k / 2 * kPanelColumns + c;
+      for (int64_t i = 0; i < kPieceDepth / 2; ++i) place[i * kPanelColumns] = pairs[i];
     }
   }
-}
-
-float largest_magnitude(const float* values, int64_t count) {
-  uint32_t largest = 0;  // magnitudes are ordered as their bits are, NaN above all
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t magnitude = bits_of(values[i]) & 0x7fffffff;
-    largest = magnitude > largest ? magnitude : largest;
+  const Source source(args);
+  for (int64_t c = 0; whole < args.depth && c < kPanelColumns; ++c) {
+    float values[kPieceDepth];
+    source.read(panel * kPanelColumns + c, whole, kPieceDepth, values);
+    write_pairs(values, count_parts(args.depth - whole, 2) * 2,
+                reinterpret_cast<uint16_t*>(out + whole / 2 * kPanelColumns + c));
   }
-  return float_of(largest);
 }
 
 // The least bf16 that is at least x >= 0.
@@ -147,14 +146,25 @@ uint16_t round_up_to_bfloat16(float x) {
   return static_cast<uint16_t>((bits_of(x) + 0xffff) >> 16);
 }
 
+F32x16 clamped(F32x16 x, float limit) {
+  return minimum(maximum(x, broadcast(-limit)), broadcast(limit));
+}
+
 // One group of one column: 32 offset integers, four at a time 64 bytes apart.
 void pack_group(const float* values, char* weights, char* scale) {
-  const uint16_t scale_bits = round_up_to_bfloat16(largest_magnitude(values, kGroupDepth) / 127.0f);
+  const F32x16 low = load(values);
+  const F32x16 high = load(values + kLanes);
+  const uint16_t scale_bits = round_up_to_bfloat16(largest_magnitude(low, high) / 127.0f);
   const float step = float_of(static_cast<uint32_t>(scale_bits) << 16);
-  for (int64_t k = 0; k < kGroupDepth; ++k) {
-    float steps = step > 0.0f ? __builtin_rintf(values[k] / step) : 0.0f;
-    steps = steps > -127.0f ? (steps < 127.0f ? steps : 127.0f) : -127.0f;
-    weights[k / 4 * kPanelColumns * 4 + k % 4] = static_cast<char>(static_cast<int>(steps) + 128);
+  float steps[kGroupDepth] = {};
+  if (step > 0.0f) {
+    store(steps, clamped(round_to_integer(low / broadcast(step)), 127.0f));
+    store(steps + kLanes, clamped(round_to_integer(high / broadcast(step)), 127.0f));
+  }
+  uint8_t bytes[kGroupDepth];
+  for (int i = 0; i < kGroupDepth; ++i) bytes[i] = static_cast<uint8_t>(static_cast<int>(steps[i]) + 128);
+  for (int quad = 0; quad < kGroupDepth / 4; ++quad) {
+    __builtin_memcpy(weights + quad * kPanelColumns * 4, bytes + quad * 4, 4);
   }
   __builtin_memcpy(scale, &scale_bits, sizeof scale_bits);
 }
@@ -178,27 +188,37 @@ float* float8_scales(const PackArgs& args) {
   return reinterpret_cast<float*>(panel_of(args, count_panels(args.num_columns)));
 }
 
+// The largest magnitude of a column; a NaN is larger than every number.
+float largest_of_column(const PackArgs& args, int64_t n) {
+  const Source source(args);
+  float largest = 0.0f;
+  for (int64_t k = 0; k < args.depth; k += kPieceDepth) {
+    float values[kPieceDepth];
+    source.read(n, k, kPieceDepth, values);
+    largest = largest_magnitude(broadcast(largest),
+                                broadcast(largest_magnitude(load(values), load(values + kLanes))));
+  }
+  return largest;
+}
+
 void pack_float8(const PackArgs& args, int64_t panel) {
   const Source source(args);
   uint8_t* const out = reinterpret_cast<uint8_t*>(panel_of(args, panel));
-  float values[kPieceDepth];
   for (int64_t c = 0; c < kPanelColumns; ++c) {
     const int64_t n = panel * kPanelColumns + c;
-    float largest = 0.0f;
-    for (int64_t k = 0; k < args.depth; k += kPieceDepth) {
-      source.read(n, k, kPieceDepth, values);
-      const float piece[] = {largest, largest_magnitude(values, kPieceDepth)};
-      largest = largest_magnitude(piece, 2);
-    }
-    const float scale = largest / 448.0f;
+    const float scale = largest_of_column(args, n) / 448.0f;
     float8_scales(args)[n] = scale;
+    if (!(scale > 0.0f)) continue;  // the bytes are zeros already
     for (int64_t k = 0; k < args.depth; k += kPieceDepth) {
-      const int64_t count = args.depth - k < kPieceDepth ? args.depth - k : kPieceDepth;
-      source.read(n, k, count, values);
-      for (int64_t i = 0; i < count; ++i) {
-        float x = scale > 0.0f ? values[i] / scale : 0.0f;
-        x = x > -448.0f ? (x < 448.0f ? x : 448.0f) : -448.0f;
-        out[((k + i) / 2 * kPanelColumns + c) * 2 + (k + i) % 2] = to_float8(x);
+      float values[kPieceDepth];
+      source.read(n, k, kPieceDepth, values);
+      for (int i = 0; i < kPieceDepth; i += kLanes) {
+        store(values + i, clamped(load(values + i) / broadcast(scale), 448.0f));
+      }
+      uint8_t bytes[kPieceDepth];
+      for (int i = 0; i < kPieceDepth; ++i) bytes[i] = to_float8(values[i]);
+      for (int64_t i = 0; i < minimum(kPieceDepth, args.depth - k); ++i) {
+        out[((k + i) / 2 * kPanelColumns + c) * 2 + (k + i) % 2] = bytes[i];
       }
     }
   }

@@ -211,6 +211,9 @@ class Product {
                      num_panels);
       k += depth;
     }
+    if (padded_depth_ == 0) {
+      __builtin_memset(sums_, 0, sizeof(float) * static_cast<size_t>(num_rows_ * num_panels * kPanelColumns));
+    }
     for (int p = 0; p < num_panels; ++p) write_panel(first_panel + p, p, num_panels);
   }
 

@@ -77,6 +77,10 @@ inline F32x16 subtract_product(F32x16 c, F32x16 a, F32x16 b) {  // c - a b
 inline F32x16 maximum(F32x16 a, F32x16 b) {
   return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
 }
+// b where a or b is not a number.
+inline F32x16 minimum(F32x16 a, F32x16 b) {
+  return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
+}
 inline F32x16 round_to_integer(F32x16 x) {
   return {_mm256_round_ps(x.low, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
           _mm256_round_ps(x.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};

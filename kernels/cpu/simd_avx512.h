@@ -69,6 +69,10 @@ inline F32x16 subtract_product(F32x16 c, F32x16 a, F32x16 b) {
 inline F32x16 maximum(F32x16 a, F32x16 b) {
   return {_mm512_max_ps(a.v, b.v)};
 }
+// b where a or b is not a number.
+inline F32x16 minimum(F32x16 a, F32x16 b) {
+  return {_mm512_min_ps(a.v, b.v)};
+}
 inline F32x16 round_to_integer(F32x16 x) {
   return {_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }

@@ -20,7 +20,7 @@ struct BackendCase {
   CpuOptions options;
 };
 
-// Every backend that this machine can run, with one thread and with three.
+// Every backend that this machine can run, with one thread and with three; what it cannot run is printed.
 std::vector<BackendCase> backend_cases();
 
 // A stage of one rank.
