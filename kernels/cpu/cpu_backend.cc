@@ -21,7 +21,8 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool has_avx512_bf16() {
-  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("avx512vbmi");
 }
 
 const CpuKernels& select_kernels(CpuIsa isa) {
@@ -66,7 +67,7 @@ std::optional<std::string> find_problem(const CpuOptions& options) {
     return "this processor lacks AVX-512 (F, BW, DQ, VL); the CPU backend can use AVX2 here";
   }
   if (options.isa == CpuIsa::kAvx512Bf16 && !has_avx512_bf16()) {
-    return std::string("this processor lacks AVX-512 BF16 or VNNI; the CPU backend can use ") +
+    return std::string("this processor lacks AVX-512 BF16, VNNI or VBMI; the CPU backend can use ") +
            (has_avx512() ? "AVX-512" : "AVX2") + " here";
   }
   return std::nullopt;

@@ -15,7 +15,7 @@ enum class CpuIsa {
   kBest,        // the widest that this machine has
   kAvx2,        // AVX2 and FMA
   kAvx512,      // AVX-512 F, BW, DQ and VL
-  kAvx512Bf16,  // and BF16 and VNNI
+  kAvx512Bf16,  // and BF16, VNNI and VBMI
 };
 
 struct CpuOptions {

@@ -188,6 +188,12 @@ float* float8_scales(const PackArgs& args) {
   return reinterpret_cast<float*>(panel_of(args, count_panels(args.num_columns)));
 }
 
+// Where the weight of depth k and column c lies in a panel.
+int64_t float8_place(int64_t k, int64_t c) {
+  const int64_t in_pair = c * 2 + k % 2;
+  return k / 4 * 64 + in_pair / 8 * 16 + k / 2 % 2 * 8 + in_pair % 8;
+}
+
 // The largest magnitude of a column; a NaN is larger than every number.
 float largest_of_column(const PackArgs& args, int64_t n) {
   const Source source(args);
@@ -217,9 +223,8 @@ void pack_float8(const PackArgs& args, int64_t panel) {
       }
       uint8_t bytes[kPieceDepth];
       for (int i = 0; i < kPieceDepth; ++i) bytes[i] = to_float8(values[i]);
-      for (int64_t i = 0; i < minimum(kPieceDepth, args.depth - k); ++i) {
-        out[((k + i) / 2 * kPanelColumns + c) * 2 + (k + i) % 2] = bytes[i];
-      }
+      for (int64_t i = 0; i < minimum(kPieceDepth, args.depth - k); ++i)
+        out[float8_place(k + i, c)] = bytes[i];
     }
   }
 }
@@ -235,7 +240,7 @@ void copy_float8(const PackArgs& args, int64_t panel) {
     bool has_nan = false;
     for (int64_t k = 0; exists && k < args.depth; ++k) {
       has_nan = has_nan || (row[k] & 0x7f) == kFloat8NaN;
-      out[(k / 2 * kPanelColumns + c) * 2 + k % 2] = row[k];
+      out[float8_place(k, c)] = row[k];
     }
     const float scale = exists ? source.scale_of(n) : 0.0f;
     float8_scales(args)[n] = has_nan ? __builtin_nanf("") : scale;

@@ -3,7 +3,10 @@
 // A packed weight is a row of panels of 16 columns, so that a vector holds one depth step of 16 outputs and
 // an output's sum is one lane: no sums across lanes, and the same additions for any number of rows.
 //   bf16   panel: [num_pairs][16 columns][2] bf16, depth 2 * pair and 2 * pair + 1 of a column side by side
-//   fp8    panel: the same in fp8, rounded up to 64 bytes; after the last panel [num_panels][16] fp32 scales
+//   fp8    panel: [num_pairs / 2] of 64 bytes, eight times { 8 weights of a pair, 8 of the next one } in
+//   bf16's order,
+//          which unpacking the low and high halves of 16 bytes takes apart; after the last panel
+//          [num_panels][16] fp32 scales
 //   int8   panel: [num_blocks] of { [16 quads][16 columns][4] u8, the weight + 128; [2 groups][16] bf16
 //   scales },
 //          a block is 64 deep, a group 32
@@ -28,6 +31,7 @@ inline constexpr int64_t kBlockWeightBytes = kBlockDepth * kPanelColumns;
 inline constexpr int64_t kBlockBytes = kBlockWeightBytes + kBlockGroups * kPanelColumns * 2;
 inline constexpr int64_t kPairBytes = kPanelColumns * 2 * 2;    // bf16: one pair of a panel
 inline constexpr int64_t kFloat8PairBytes = kPanelColumns * 2;  // fp8: the same
+inline constexpr int64_t kFloat8Depth = 4;                      // fp8: two pairs lie together
 
 constexpr int64_t count_parts(int64_t size, int64_t part) {
   return (size + part - 1) / part;
@@ -36,12 +40,24 @@ constexpr int64_t count_panels(int64_t num_columns) {
   return count_parts(num_columns, kPanelColumns);
 }
 
+// To what the depth is padded.
+constexpr int64_t depth_step(WeightFormat format) {
+  if (format == WeightFormat::kInt8) return kBlockDepth;
+  return format == WeightFormat::kFloat8 ? kFloat8Depth : 2;
+}
+constexpr int64_t padded_depth(WeightFormat format, int64_t depth) {
+  return count_parts(depth, depth_step(format)) * depth_step(format);
+}
+
+// Bytes from a panel's start to depth k, a multiple of depth_step().
+constexpr int64_t panel_offset(WeightFormat format, int64_t k) {
+  if (format == WeightFormat::kInt8) return k / kBlockDepth * kBlockBytes;
+  return k / 2 * (format == WeightFormat::kFloat8 ? kFloat8PairBytes : kPairBytes);
+}
+
 // Bytes from a panel to the next.
 constexpr int64_t panel_bytes(WeightFormat format, int64_t depth) {
-  if (format == WeightFormat::kInt8) return count_parts(depth, kBlockDepth) * kBlockBytes;
-  const int64_t num_pairs = count_parts(depth, 2);
-  if (format == WeightFormat::kFloat8) return count_parts(num_pairs * kFloat8PairBytes, 64) * 64;
-  return num_pairs * kPairBytes;
+  return panel_offset(format, padded_depth(format, depth));
 }
 
 constexpr int64_t packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) {

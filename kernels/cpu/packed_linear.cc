@@ -192,7 +192,7 @@ class Product {
         format_(args.input.format),
         num_rows_(args.input.num_rows),
         num_blocks_(row_blocks_of(format_, num_rows_)),
-        padded_depth_(count_parts(args.input.depth, depth_step()) * depth_step()),
+        padded_depth_(padded_depth(format_, args.input.depth)),
         panel_bytes_(panel_bytes(format_, args.input.depth)),
         sums_(reinterpret_cast<float*>(scratch)),
         expanded_(scratch + kPackedSumsBytes) {}
@@ -207,8 +207,9 @@ class Product {
     for (int64_t k = 0; k < padded_depth_;) {
       const int64_t depth = depth_of_piece(k, num_panels);
       const bool ends = k + depth == padded_depth_;
-      multiply_piece(panels_at(first, num_panels, k, depth, ends ? next : first + offset_of(k + depth)), k,
-                     num_panels);
+      multiply_piece(
+          panels_at(first, num_panels, k, depth, ends ? next : first + panel_offset(format_, k + depth)), k,
+          num_panels);
       k += depth;
     }
     if (padded_depth_ == 0) {
@@ -218,14 +219,6 @@ class Product {
   }
 
  private:
-  int64_t depth_step() const { return format_ == WeightFormat::kInt8 ? kBlockDepth : 2; }
-
-  // Bytes into a panel where depth k begins.
-  int64_t offset_of(int64_t k) const {
-    if (format_ == WeightFormat::kInt8) return k / kBlockDepth * kBlockBytes;
-    return k / 2 * (format_ == WeightFormat::kFloat8 ? kFloat8PairBytes : kPairBytes);
-  }
-
   // How much of the depth to take from k on. Alone, a block of rows reads the panels from memory: all but
   // their end prefetches itself, and their end prefetches the next panels. Many blocks read them from L2 but
   // for the first.
@@ -233,10 +226,11 @@ class Product {
     const int64_t left = padded_depth_ - k;
     int64_t depth = kPieceDepth;
     if (format_ == WeightFormat::kFloat8) {
-      const int64_t expanded_bytes = num_blocks_ == 1 ? kPackedExpandedBytes / 4 : kPackedExpandedBytes;
+      const int64_t expanded_bytes = num_blocks_ == 1 ? kPackedExpandedBytes / 16 : kPackedExpandedBytes;
       depth = expanded_bytes / (num_panels * kPairBytes) * 2;
     } else if (num_blocks_ == 1) {
-      depth = left - ahead_bytes(num_panels) / offset_of(depth_step()) * depth_step();
+      depth =
+          left - ahead_bytes(num_panels) / panel_offset(format_, depth_step(format_)) * depth_step(format_);
       if (depth <= 0) depth = left;
     }
     return depth < left ? depth : left;
@@ -245,8 +239,8 @@ class Product {
 
   // next: the panels or piece that is multiplied after this one, or nullptr.
   Panels panels_at(const char* first, int num_panels, int64_t k, int64_t depth, const char* next) {
-    if (format_ == WeightFormat::kFloat8) return expand(first + offset_of(k), num_panels, depth);
-    const char* const weights = first + offset_of(k);
+    if (format_ == WeightFormat::kFloat8) return expand(first + panel_offset(format_, k), num_panels, depth);
+    const char* const weights = first + panel_offset(format_, k);
     if (num_blocks_ == 1 && k + depth < padded_depth_) next = weights + ahead_bytes(num_panels);
     if (next == nullptr) return {weights, panel_bytes_, depth, weights, 0};
     return {weights, panel_bytes_, depth, next, 64};
@@ -255,9 +249,9 @@ class Product {
   Panels expand(const char* bytes, int num_panels, int64_t depth) {
     const int64_t stride = depth / 2 * kPairBytes;
     for (int p = 0; p < num_panels; ++p, bytes += panel_bytes_) {
-      for (int64_t pair = 0; pair < depth / 2; ++pair) {
+      for (int64_t pair = 0; pair < depth / 2; pair += 2) {
         __builtin_prefetch(bytes + pair * kFloat8PairBytes + kAheadBytes / 4);
-        expand_pair(bytes + pair * kFloat8PairBytes, expanded_ + p * stride + pair * kPairBytes);
+        expand_pairs(bytes + pair * kFloat8PairBytes, expanded_ + p * stride + pair * kPairBytes);
       }
     }
     return {expanded_, stride, depth, expanded_, 0};
@@ -266,7 +260,7 @@ class Product {
   void multiply_piece(Panels panels, int64_t k, int num_panels) {
     // What the next piece needs comes in evenly over all blocks.
     const int64_t ahead_bytes_of_block =
-        panels.ahead_step * offset_of(panels.depth) / 64 / num_blocks_ / 64 * 64;
+        panels.ahead_step * panel_offset(format_, panels.depth) / 64 / num_blocks_ / 64 * 64;
     panels.ahead_step /= num_blocks_;
     int64_t rows_of_function = 0;
     Multiply function = nullptr;

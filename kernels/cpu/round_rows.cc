@@ -23,8 +23,7 @@ inline F32x16 load_padded(const float* row, int64_t first, int64_t depth) {
 }
 
 // One row into its place among the `stride` rows of a block.
-void round_row_to_pairs(const float* row, int64_t depth, int64_t stride, Pair* out) {
-  const int64_t num_pairs = count_parts(depth, 2);
+void round_row_to_pairs(const float* row, int64_t depth, int64_t num_pairs, int64_t stride, Pair* out) {
   for (int64_t pair = 0; pair < num_pairs; pair += kLanes / 2) {
     Pair pairs[kLanes / 2];
     round_to_pairs(load_padded(row, 2 * pair, depth), pairs);
@@ -61,7 +60,8 @@ int64_t count_row_blocks(WeightFormat format, int64_t num_rows) {
 void round_rows(const float* input, int64_t input_stride, const RoundedRows& rows, int64_t first_block,
                 int64_t last_block) {
   const int64_t num_blocks = row_blocks_of(rows.format, rows.num_rows);
-  const int64_t num_groups = count_parts(rows.depth, kBlockDepth) * kBlockGroups;
+  const int64_t num_pairs = padded_depth(rows.format, rows.depth) / 2;
+  const int64_t num_groups = padded_depth(rows.format, rows.depth) / kGroupDepth;
   for (int64_t block = first_block; block < last_block; ++block) {
     const int64_t first = first_row_of(block, num_blocks, rows.num_rows);
     const int64_t stride = first_row_of(block + 1, num_blocks, rows.num_rows) - first;
@@ -72,8 +72,8 @@ void round_rows(const float* input, int64_t input_stride, const RoundedRows& row
         const int64_t group = first * num_groups + r;
         round_row_to_quads(row, rows.depth, stride, quads + r, rows.scales + group, rows.offsets + group);
       } else {
-        Pair* const pairs = reinterpret_cast<Pair*>(rows.elements) + first * count_parts(rows.depth, 2);
-        round_row_to_pairs(row, rows.depth, stride, pairs + r);
+        Pair* const pairs = reinterpret_cast<Pair*>(rows.elements) + first * num_pairs;
+        round_row_to_pairs(row, rows.depth, num_pairs, stride, pairs + r);
       }
     }
   }
