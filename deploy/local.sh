@@ -139,10 +139,15 @@ port() { jq -er ".$2" "$run_dir/$1.json"; }
 is_ready() { curl -sf --max-time 2 -o /dev/null "http://127.0.0.1:$1/ready"; }
 
 start_pipeline() {
-  local stage lead=()
+  # One stage finds its CPUs itself; several share them.
+  local stage lead=() threads=0
+  if ((stages > 1)); then
+    threads=$(($(nproc) / (stages * tp)))
+    ((threads > 0)) || threads=1
+  fi
   for ((stage = 0; stage < stages; ++stage)); do
     start "stage-$stage" "$bin/octet-worker" --model "$model" --stage "$stage" --stages "$stages" --tp "$tp" \
-      --backend cpu --host 127.0.0.1 --port 0 --link-port 0 --metrics-port 0 "${lead[@]}"
+      --backend cpu --threads-per-rank "$threads" --host 127.0.0.1 --port 0 --link-port 0 --metrics-port 0 "${lead[@]}"
     if ((stage == 0)); then
       wait_until "$ready_seconds" "the lead stage's start" test -f "$run_dir/stage-0.json"
       lead=(--lead "127.0.0.1:$(port stage-0 port)")

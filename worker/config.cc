@@ -27,14 +27,35 @@ void add_shape_flags(Flags& flags, WorkerConfig& c) {
                    "Which pipeline stage this worker is. Stage 0 is the lead, which routers connect to.");
   flags.add_number("stages", &c.num_stages, 1, kMaxStages, "Stages in the pipeline.");
   flags.add_number("tp", &c.num_ranks, 1, 64, "Tensor-parallel ranks in each stage.");
-  flags.add_choice("backend", &c.backend, {"cpu"}, "What computes the model.");
-  flags.add_number("threads-per-rank", &c.threads_per_rank, 1, 1024,
-                   "Threads of one rank of the cpu backend.");
   flags.add_list(
       "layers-per-stage", &c.layers_per_stage, 1, 1 << 20,
       "How many layers each stage holds, such as 4,4. The same on all workers. Default: balanced by bytes.");
   flags.add_text("lead", &c.lead_address,
                  "HOST:PORT of the lead stage. Required on every stage but stage 0, which ignores it.");
+}
+
+void add_compute_flags(Flags& flags, WorkerConfig& c) {
+  flags.add_choice("backend", &c.backend, {"cpu"}, "What computes the model.");
+  flags.add_number(
+      "threads-per-rank", &c.threads_per_rank, 0, 256,
+      "Threads of one rank of the cpu backend. 0 means the CPUs that this process may use, by its "
+      "affinity and its cgroup's quota, divided by the ranks; several workers on one machine "
+      "should be given their share.");
+  flags.add_choice(
+      "pin-threads", &c.pin_threads, {"auto", "on", "off"},
+      "Whether each thread of the cpu backend keeps to one CPU. auto: where the stage has as many "
+      "threads as this process has CPUs.");
+  flags.add_choice("cpu-isa", &c.cpu_isa, {"auto", "avx2", "avx512", "avx512_bf16"},
+                   "The instruction set of the cpu backend. auto: the widest that this machine has. All give "
+                   "the same bits.");
+  flags.add_choice("weights", &c.weights, {"auto", "bf16", "int8", "fp8"},
+                   "What the weights of the linear layers are converted to at load. auto: as the checkpoint "
+                   "stores them. Weights that it stores in fp32 stay so, and exact, with auto and bf16.");
+  flags.add_choice(
+      "activations", &c.activations, {"bf16", "fp32"},
+      "What the linear layers read their inputs as. bf16: faster; the weights are packed at load "
+      "(with --weights int8, activations are int8 too). fp32: nothing is rounded and nothing "
+      "packed; not with int8 or fp8 weights.");
 }
 
 void add_network_flags(Flags& flags, WorkerConfig& c) {
@@ -112,6 +133,10 @@ absl::Status check(const WorkerConfig& c) {
                                                    c.num_stages, " stages, given ",
                                                    c.layers_per_stage.size()));
   }
+  if (c.activations == "fp32" && (c.weights == "int8" || c.weights == "fp8")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--activations: fp32 takes the weights as the checkpoint has them, not --weights ", c.weights));
+  }
   return absl::OkStatus();
 }
 
@@ -125,6 +150,7 @@ absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(int argc, const c
               "lead, schedules the work of all; the others register with it.");
   add_model_flags(flags, config);
   add_shape_flags(flags, config);
+  add_compute_flags(flags, config);
   add_network_flags(flags, config);
   add_batching_flags(flags, config);
   add_time_flags(flags, config);

@@ -96,8 +96,9 @@ class Process:
 
 
 def worker_command(stage, stages, tp, model=NANO, flags=()):
+    # One thread a rank: the processes of a test share the machine's CPUs, and the nano model has no work for more.
     return [BIN / "octet-worker", "--model", model, "--stage", stage, "--stages", stages, "--tp", tp, "--backend", "cpu",
-            "--host", "127.0.0.1", "--port", 0, "--link-port", 0, "--metrics-port", 0, *flags]
+            "--threads-per-rank", 1, "--host", "127.0.0.1", "--port", 0, "--link-port", 0, "--metrics-port", 0, *flags]
 
 
 class Deployment:

@@ -1,5 +1,6 @@
 #include "worker/checkpoint/safetensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <map>
 #include <utility>
@@ -32,6 +33,12 @@ absl::StatusOr<Shard> open_shard(const std::string& path) {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+std::string shapes_text(const std::vector<std::vector<int64_t>>& shapes) {
+  return absl::StrJoin(shapes, " or ", [](std::string* out, const std::vector<int64_t>& shape) {
+    absl::StrAppend(out, shape_text(shape));
+  });
 }
 
 }  // namespace
@@ -109,6 +116,12 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& 
 
 absl::StatusOr<TensorEntry> Checkpoint::tensor(std::string_view name,
                                                const std::vector<int64_t>& shape) const {
+  return tensor(name, {shape}, {"BF16", "F32"});
+}
+
+absl::StatusOr<TensorEntry> Checkpoint::tensor(std::string_view name,
+                                               const std::vector<std::vector<int64_t>>& shapes,
+                                               const std::vector<std::string>& dtypes) const {
   const std::string shown = quoted({name.data(), name.size()});
   const auto found = impl_->tensors.find(name);
   if (found == impl_->tensors.end()) {
@@ -119,11 +132,11 @@ absl::StatusOr<TensorEntry> Checkpoint::tensor(std::string_view name,
   const auto refuse = [&](const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(file->path(), ": tensor ", shown, ": ", what));
   };
-  if (record.shape != shape) {
-    return refuse(absl::StrCat("has shape ", shape_text(record.shape), ", expected ", shape_text(shape)));
+  if (std::find(shapes.begin(), shapes.end(), record.shape) == shapes.end()) {
+    return refuse(absl::StrCat("has shape ", shape_text(record.shape), ", expected ", shapes_text(shapes)));
   }
-  if (record.dtype != "BF16" && record.dtype != "F32") {
-    return refuse(absl::StrCat("has dtype ", record.dtype, ", expected BF16 or F32"));
+  if (std::find(dtypes.begin(), dtypes.end(), record.dtype) == dtypes.end()) {
+    return refuse(absl::StrCat("has dtype ", record.dtype, ", expected ", absl::StrJoin(dtypes, " or ")));
   }
   // The mapping starts on a page, so the offset alone decides.
   if (record.offset % static_cast<uint64_t>(record.element_bytes) != 0) {

@@ -33,6 +33,9 @@ class Checkpoint {
   // The tensor, checked to have this shape and to be BF16 or F32, aligned to its elements. Errors: NOT_FOUND,
   // INVALID_ARGUMENT, naming file and tensor.
   absl::StatusOr<TensorEntry> tensor(std::string_view name, const std::vector<int64_t>& shape) const;
+  // As above for one that may have any of these shapes and any of these dtypes.
+  absl::StatusOr<TensorEntry> tensor(std::string_view name, const std::vector<std::vector<int64_t>>& shapes,
+                                     const std::vector<std::string>& dtypes) const;
 
  private:
   struct Impl;

@@ -193,7 +193,14 @@ void check_architecture(KeyReader& reader) {
     reader.fail("rope_parameters", "must be an object");
   }
   reader.expect_text("rope_parameters.rope_type", "default");
-  reader.expect_absent("quantization_config", "only BF16 and F32 checkpoints are supported");
+  // What the tensors then are, the checkpoint itself tells.
+  if (const json::value* quantization = reader.find("quantization_config"); quantization != nullptr) {
+    if (!quantization->is_object()) reader.fail("quantization_config", "must be an object or null");
+    if (reader.find("quantization_config.quant_method") == nullptr) {
+      reader.fail("quantization_config.quant_method", "is missing");
+    }
+    reader.expect_text("quantization_config.quant_method", "fp8");
+  }
 }
 
 void read_sizes(KeyReader& reader, ModelConfig& config) {

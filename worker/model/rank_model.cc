@@ -112,12 +112,31 @@ Tensor RankModel::hidden(int64_t num_rows) const {
   return fp32(activations_.hidden, {num_rows, config_.hidden_size});
 }
 
+// A residual add and the norm that reads its result are one pass, also from one layer to the next.
 void RankModel::forward(const ModelInput& input) {
   if (weights_.embedding) embed(input);
-  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-    attend(weights_.layers[layer], kv_[layer], input);
-    feed_forward(weights_.layers[layer], input.num_rows());
+  const int64_t num_rows = input.num_rows();
+  const Tensor residual = hidden(num_rows);
+  const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
+  const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
+  const auto add_and_norm = [&](const NormWeights& norm) {
+    backend_.add_and_layer_norm(normed, residual, projected, norm.weight, norm.bias, config_.norm_epsilon);
+  };
+  const std::vector<LayerWeights>& layers = weights_.layers;
+  if (layers.empty()) return;
+  const NormWeights& first = layers.front().attention_norm;
+  backend_.layer_norm(normed, residual, first.weight, first.bias, config_.norm_epsilon);
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    attend(layers[layer], kv_[layer], input);
+    add_and_norm(layers[layer].mlp_norm);
+    feed_forward(layers[layer], num_rows);
+    if (layer + 1 < layers.size()) add_and_norm(layers[layer + 1].attention_norm);
   }
+  backend_.add(residual, projected);
+}
+
+void RankModel::linear(Tensor output, Tensor input, const LinearWeight& weight, Epilogue epilogue) {
+  std::visit([&](const auto& form) { backend_.linear(output, input, form, epilogue); }, weight);
 }
 
 void RankModel::embed(const ModelInput& input) {
@@ -128,17 +147,14 @@ void RankModel::embed(const ModelInput& input) {
   backend_.all_reduce(residual);  // each row is zero on all ranks but one
 }
 
-// residual += output(attention(norm(residual)))
+// projected = output(attention(normed))
 void RankModel::attend(const LayerWeights& weights, const KvLayer& kv, const ModelInput& input) {
   const int64_t num_rows = input.num_rows();
   const int64_t head_dim = config_.head_dim;
-  const Tensor residual = hidden(num_rows);
   const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
-  backend_.layer_norm(normed, residual, weights.attention_norm.weight, weights.attention_norm.bias,
-                      config_.norm_epsilon);
-  backend_.linear(fp32(activations_.query, {num_rows, num_heads_ * head_dim}), normed, weights.query);
-  backend_.linear(fp32(activations_.key, {num_rows, num_kv_heads_ * head_dim}), normed, weights.key);
-  backend_.linear(fp32(activations_.value, {num_rows, num_kv_heads_ * head_dim}), normed, weights.value);
+  linear(fp32(activations_.query, {num_rows, num_heads_ * head_dim}), normed, weights.query);
+  linear(fp32(activations_.key, {num_rows, num_kv_heads_ * head_dim}), normed, weights.key);
+  linear(fp32(activations_.value, {num_rows, num_kv_heads_ * head_dim}), normed, weights.value);
 
   const Tensor query = fp32(activations_.query, {num_rows, num_heads_, head_dim});
   backend_.rotary_and_kv_write(query, fp32(activations_.key, {num_rows, num_kv_heads_, head_dim}),
@@ -148,22 +164,18 @@ void RankModel::attend(const LayerWeights& weights, const KvLayer& kv, const Mod
                            input.chunks);
 
   const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
-  backend_.linear(projected, fp32(activations_.attention, {num_rows, num_heads_ * head_dim}), weights.output);
+  linear(projected, fp32(activations_.attention, {num_rows, num_heads_ * head_dim}), weights.output);
   backend_.all_reduce(projected);
-  backend_.add(residual, projected);
 }
 
-// residual += down(squared_relu(up(norm(residual))))
+// projected = down(squared_relu(up(normed)))
 void RankModel::feed_forward(const LayerWeights& weights, int64_t num_rows) {
-  const Tensor residual = hidden(num_rows);
   const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
-  backend_.layer_norm(normed, residual, weights.mlp_norm.weight, weights.mlp_norm.bias, config_.norm_epsilon);
-  const Tensor up = fp32(activations_.up, {num_rows, weights.up.size(0)});
-  backend_.linear(up, normed, weights.up, Epilogue::kSquaredRelu);
+  const Tensor up = fp32(activations_.up, {num_rows, num_outputs(weights.up)});
+  linear(up, normed, weights.up, Epilogue::kSquaredRelu);
   const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
-  backend_.linear(projected, up, weights.down);
+  linear(projected, up, weights.down);
   backend_.all_reduce(projected);
-  backend_.add(residual, projected);
 }
 
 void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
@@ -178,8 +190,8 @@ void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
                          all_rows.subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
     const Tensor normed = fp32(activations_.normed, {count, config_.hidden_size});
     backend_.layer_norm(normed, gathered, head.norm.weight, head.norm.bias, config_.norm_epsilon);
-    Tensor logits = fp32(activations_.partial_logits, {count, head.lm_head.size(0)});
-    backend_.linear(logits, normed, head.lm_head);
+    Tensor logits = fp32(activations_.partial_logits, {count, num_outputs(head.lm_head)});
+    linear(logits, normed, head.lm_head);
     if (backend_.num_ranks() > 1) {
       const Tensor whole = fp32(activations_.logits, {count, config_.vocab_size});
       backend_.all_gather_columns(whole, logits);

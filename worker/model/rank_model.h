@@ -78,8 +78,12 @@ class RankModel {
             const RankModelSizes& sizes);
   absl::Status allocate();
   void embed(const ModelInput& input);
+  // Each computes what is added to the residual stream, into activations_.projected, from its norm in
+  // activations_.normed.
   void attend(const LayerWeights& weights, const kernels::KvLayer& kv, const ModelInput& input);
   void feed_forward(const LayerWeights& weights, int64_t num_rows);
+  void linear(kernels::Tensor output, kernels::Tensor input, const LinearWeight& weight,
+              kernels::Epilogue epilogue = kernels::Epilogue::kNone);
 
   kernels::Backend& backend_;
   const ModelConfig config_;

@@ -8,11 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_topology.h"
 #include "worker/checkpoint/safetensors.h"
 #include "worker/model/rank_model.h"
-#include "worker/model/weights.h"
 #include "worker/stage/batch_input.h"
 #include "worker/stage/epoch_links.h"
+#include "worker/stage/load_weights.h"
 #include "worker/stage/rank_threads.h"
 #include "worker/stage/sample_rows.h"
 #include "worker/stage/sequence_states.h"
@@ -27,11 +28,33 @@ std::span<std::byte> bytes_of(const kernels::Tensor& tensor) {
   return {tensor.data<std::byte>(), static_cast<size_t>(tensor.num_elements() * size_of(tensor.dtype()))};
 }
 
+// As many threads as this process has CPUs, if none are given. Requires num_ranks > 0.
+int threads_per_rank(const StageConfig& config) {
+  if (config.threads_per_rank != 0) return config.threads_per_rank;
+  const int num_cpus = static_cast<int>(kernels::usable_cpus().size());
+  return std::clamp(num_cpus / config.num_ranks, 1, kernels::kMaxCpuThreadsPerRank);
+}
+
 kernels::CpuOptions cpu_options(const StageConfig& config) {
   kernels::CpuOptions options;
   options.num_ranks = config.num_ranks;
   options.threads_per_rank = config.threads_per_rank;
+  options.isa = config.cpu_isa;
+  if (config.pin_threads == PinThreads::kOff) return options;
+  options.cpus = kernels::usable_cpus();
+  const size_t num_threads =
+      static_cast<size_t>(config.num_ranks) * static_cast<size_t>(config.threads_per_rank);
+  // Fewer threads are better placed by the system, which sees what else runs; so are more.
+  if (config.pin_threads == PinThreads::kAuto && num_threads != options.cpus.size()) options.cpus.clear();
   return options;
+}
+
+absl::Status check_weights(const WeightOptions& options) {
+  if (options.activations == ActivationType::kBFloat16 || !options.format) return absl::OkStatus();
+  if (*options.format == kernels::WeightFormat::kBFloat16) return absl::OkStatus();
+  return invalid_field("--activations", absl::StrCat("fp32 takes the weights as the checkpoint has them, not "
+                                                     "--weights ",
+                                                     name_of(*options.format)));
 }
 
 absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
@@ -60,9 +83,9 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
     return out_of_range("--threads-per-rank", kernels::kMaxCpuThreadsPerRank, config.threads_per_rank);
   }
   if (const auto problem = find_problem(cpu_options(config))) {
-    return invalid_field("--backend", *problem);
+    return invalid_field(config.cpu_isa == kernels::CpuIsa::kBest ? "--backend" : "--cpu-isa", *problem);
   }
-  return absl::OkStatus();
+  return check_weights(config.weights);
 }
 
 // Blocks that fit in the stage's memory. One sequence of the whole context has to fit.
@@ -118,7 +141,7 @@ struct Stage::Impl {
   void add_timing(StepTiming& timing) const;
 
   const StageConfig config;
-  const StageShape shape;
+  StageShape shape;
   const std::unique_ptr<Checkpoint> checkpoint;
   const std::vector<std::unique_ptr<kernels::Backend>> backends;  // [num_ranks]
   std::vector<std::unique_ptr<RankModel>> models;                 // [num_ranks]
@@ -137,11 +160,11 @@ absl::Status Stage::Impl::make_models() {
   sizes.block_size = config.block_size;
   sizes.num_blocks = shape.num_blocks;
   sizes.max_batch_tokens = config.max_batch_tokens;
-  for (int rank = 0; rank < config.num_ranks; ++rank) {
-    auto weights = find_rank_weights(*checkpoint, shape.model, shape.layers, rank, config.num_ranks);
-    if (!weights.ok()) return weights.status();
-    auto model =
-        RankModel::create(*backends[static_cast<size_t>(rank)], shape.model, *std::move(weights), sizes);
+  auto weights = load_weights(*checkpoint, shape.model, shape.layers, config.weights, backends, threads);
+  if (!weights.ok()) return weights.status();
+  shape.weight_bytes = weights->resident_bytes;
+  for (size_t rank = 0; rank < backends.size(); ++rank) {
+    auto model = RankModel::create(*backends[rank], shape.model, std::move(weights->ranks[rank]), sizes);
     if (!model.ok()) return model.status();
     models.push_back(*std::move(model));
   }
@@ -231,13 +254,15 @@ const StageShape& Stage::shape() const {
   return impl_->shape;
 }
 
-absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& config) {
+absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given) {
+  StageConfig config = given;
   StageShape shape;
   auto model = read_model_config(config.model_dir);
   if (!model.ok()) return model.status();
   shape.model = *std::move(model);
   const auto ranges = split_layers(shape.model, config.num_stages, config.layers_per_stage);
   if (!ranges.ok()) return ranges.status();
+  if (config.num_ranks > 0) config.threads_per_rank = threads_per_rank(config);
   if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
   shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
   const auto num_blocks = count_blocks(config, shape);
@@ -246,10 +271,6 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& config) {
 
   auto checkpoint = Checkpoint::open(config.model_dir);
   if (!checkpoint.ok()) return checkpoint.status();
-  const auto weight_bytes = stage_weight_bytes(**checkpoint, shape.model, shape.layers);
-  if (!weight_bytes.ok()) return weight_bytes.status();
-  shape.weight_bytes = *weight_bytes;
-
   auto impl = std::make_unique<Impl>(config, std::move(shape), *std::move(checkpoint));
   if (absl::Status status = impl->make_models(); !status.ok()) return status;
   return std::unique_ptr<Stage>(new Stage(std::move(impl)));

@@ -10,20 +10,32 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "worker/batch/batch_plan.h"
 #include "worker/batch/step_result.h"
 #include "worker/link/link.h"
 #include "worker/model/model_config.h"
+#include "worker/model/weight_options.h"
 
 namespace octet::worker {
+
+// Whether each compute thread keeps to one CPU.
+enum class PinThreads {
+  kAuto,  // where the stage has as many threads as this process has CPUs
+  kOn,
+  kOff,
+};
 
 struct StageConfig {
   std::string model_dir;
   int stage = 0;
   int num_stages = 1;
-  int num_ranks = 1;         // tensor-parallel size
-  int threads_per_rank = 1;  // CPU backend
+  int num_ranks = 1;  // tensor-parallel size
   std::string backend = "cpu";
+  int threads_per_rank = 0;  // CPU backend; 0: the CPUs of this process, divided by the ranks
+  PinThreads pin_threads = PinThreads::kAuto;        // CPU backend
+  kernels::CpuIsa cpu_isa = kernels::CpuIsa::kBest;  // CPU backend
+  WeightOptions weights;
   std::vector<int> layers_per_stage;                 // empty: balanced
   uint32_t block_size = 16;                          // tokens
   uint32_t max_batch_tokens = 512;                   // rows of a micro-batch
@@ -35,18 +47,20 @@ struct StageConfig {
 struct StageShape {
   ModelConfig model;
   LayerRange layers;
-  uint32_t num_blocks = 0;  // what fits in kv_cache_bytes
-  int64_t weight_bytes = 0;
+  uint32_t num_blocks = 0;   // what fits in kv_cache_bytes
+  int64_t weight_bytes = 0;  // resident: packed on all ranks, and in place in the checkpoint once
 };
 
 class Stage {
  public:
   // Loads the weights. Errors name the file and the tensor, or the flag (--stage, --stages,
-  // --layers-per-stage,
-  // --tp, --threads-per-rank, --backend, --block-size, --max-batch-tokens, --kv-cache-mib, --step-timeout).
+  // --layers-per-stage, --tp, --threads-per-rank, --backend, --cpu-isa, --weights, --activations,
+  // --block-size, --max-batch-tokens, --kv-cache-mib, --step-timeout). RESOURCE_EXHAUSTED names what there is
+  // no memory for.
   static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config);
   ~Stage();
 
+  // As given, with the number of threads found.
   const StageConfig& config() const;
   const StageShape& shape() const;
 

@@ -21,6 +21,9 @@ TEST(WorkerConfigTest, ALeadNeedsOnlyAModel) {
   EXPECT_EQ((*config)->port, 50061);
   EXPECT_EQ((*config)->metrics_port, 9401);
   EXPECT_EQ((*config)->max_micro_batches, 1u);
+  EXPECT_EQ((*config)->threads_per_rank, 0);
+  EXPECT_EQ((*config)->weights, "auto");
+  EXPECT_EQ((*config)->activations, "bf16");
   EXPECT_EQ((*config)->advertise_host, "127.0.0.1");
 }
 
@@ -47,6 +50,17 @@ TEST(WorkerConfigTest, RefusesByTheFlagsName) {
             "--lead: HOST:PORT of stage 0 is required on stage 1, given ''");
   EXPECT_EQ(error({"--model", "m", "--stages", "2", "--layers-per-stage", "8"}),
             "--layers-per-stage: needs one number for each of the 2 stages, given 1");
+  EXPECT_EQ(error({"--model", "m", "--weights", "int4"}),
+            "--weights: 'int4' is not one of auto, bf16, int8, fp8");
+  EXPECT_EQ(error({"--model", "m", "--activations", "int8"}),
+            "--activations: 'int8' is not one of bf16, fp32");
+  EXPECT_EQ(error({"--model", "m", "--cpu-isa", "sse"}),
+            "--cpu-isa: 'sse' is not one of auto, avx2, avx512, avx512_bf16");
+  EXPECT_EQ(error({"--model", "m", "--pin-threads", "yes"}),
+            "--pin-threads: 'yes' is not one of auto, on, off");
+  EXPECT_EQ(error({"--model", "m", "--activations", "fp32", "--weights", "int8"}),
+            "--activations: fp32 takes the weights as the checkpoint has them, not --weights int8");
+  EXPECT_EQ(error({"--model", "m", "--activations", "fp32", "--weights", "bf16"}), "ok");
   EXPECT_EQ(error({"--model", "m", "--port", "65536"}), "--port: 65536 is not in the range 0 to 65535");
   EXPECT_EQ(error({"--model", "m", "--backend", "tpu"}), "--backend: 'tpu' is not one of cpu");
   EXPECT_EQ(error({"--model", "m", "--kv-cache-mib", "0"}).substr(0, 15), "--kv-cache-mib:");

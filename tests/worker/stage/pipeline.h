@@ -13,11 +13,13 @@
 
 namespace octet::worker {
 
+// One thread a rank: the model is too small for more, and a test's stages compute one after the other.
 inline StageConfig nano_config(int num_stages = 1, int num_ranks = 1) {
   StageConfig config;
   config.model_dir = "deploy/nano";
   config.num_stages = num_stages;
   config.num_ranks = num_ranks;
+  config.threads_per_rank = 1;
   config.max_batch_tokens = 2048;
   return config;
 }
@@ -29,7 +31,8 @@ class Pipeline {
       stages_.push_back(Stage::load(config).value());
     }
   }
-  Pipeline(int num_stages, int num_ranks) : Pipeline(nano_config(num_stages, num_ranks)) {}
+  Pipeline(int num_stages, int num_ranks, const WeightOptions& weights = {})
+      : Pipeline(with_weights(nano_config(num_stages, num_ranks), weights)) {}
 
   Stage& stage(size_t index) { return *stages_[index]; }
   size_t num_stages() const { return stages_.size(); }
@@ -67,6 +70,11 @@ class Pipeline {
   }
 
  private:
+  static StageConfig with_weights(StageConfig config, const WeightOptions& weights) {
+    config.weights = weights;
+    return config;
+  }
+
   std::vector<std::unique_ptr<Stage>> stages_;
   uint64_t epoch_ = 0;
 };

@@ -404,8 +404,13 @@ const BadFlag kBadFlags[] = {
      "--layers-per-stage: must add up to"},
     {"Ranks", [](StageConfig& c) { c.num_ranks = 3; }, "--tp: must divide the model's 16 attention heads"},
     {"NoRanks", [](StageConfig& c) { c.num_ranks = 0; }, "--tp: must be at least 1"},
-    {"Threads", [](StageConfig& c) { c.threads_per_rank = 0; },
-     "--threads-per-rank: must be in [1, 256], given 0"},
+    {"Threads", [](StageConfig& c) { c.threads_per_rank = -1; },
+     "--threads-per-rank: must be in [1, 256], given -1"},
+    {"Activations",
+     [](StageConfig& c) {
+       c.weights = {.format = kernels::WeightFormat::kFloat8, .activations = ActivationType::kFloat32};
+     },
+     "--activations: fp32 takes the weights as the checkpoint has them, not --weights fp8"},
     {"Backend", [](StageConfig& c) { c.backend = "tpu"; }, "--backend: must be cpu, given tpu"},
     {"BlockSize", [](StageConfig& c) { c.block_size = 0; }, "--block-size: must be in [1, 1024], given 0"},
     {"BatchTokens", [](StageConfig& c) { c.max_batch_tokens = UINT32_MAX; },

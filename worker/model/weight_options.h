@@ -1,0 +1,23 @@
+// How a stage holds its matrices and what it multiplies them with: --weights and --activations.
+#pragma once
+
+#include <optional>
+
+#include "kernels/packed_weight.h"
+
+namespace octet::worker {
+
+// The type that a linear layer reads its input as. Its sums are fp32 either way.
+enum class ActivationType {
+  kBFloat16,  // or int8 with int8 weights; weights are packed
+  kFloat32,   // weights are used in place in the checkpoint, which must be bf16 or fp32
+};
+
+struct WeightOptions {
+  // Nothing: as the checkpoint stores each matrix, bf16 or fp8. One that it stores in fp32 stays in place and
+  // is multiplied with fp32 activations, unless this is int8 or fp8.
+  std::optional<kernels::WeightFormat> format;
+  ActivationType activations = ActivationType::kBFloat16;
+};
+
+}  // namespace octet::worker
