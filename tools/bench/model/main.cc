@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "base/flags.h"
+#include "base/log.h"
 #include "tools/bench/model/stage_driver.h"
 #include "tools/bench/process_memory.h"
 
@@ -23,6 +24,9 @@ namespace {
 
 struct Options {
   worker::StageConfig stage;
+  std::string weights = "auto";
+  std::string activations = "bf16";
+  std::string cpu_isa = "auto";
   int64_t kv_cache_mib = 512;
 };
 
@@ -30,11 +34,32 @@ void add_flags(Flags& flags, Options& options) {
   worker::StageConfig& stage = options.stage;
   flags.add_text("model", &stage.model_dir, "The folder with config.json and safetensors files. Required.");
   flags.add_number("tp", &stage.num_ranks, 1, 64, "Tensor-parallel ranks.");
-  flags.add_number("threads-per-rank", &stage.threads_per_rank, 1, 256, "Compute threads of each rank.");
+  flags.add_number("threads-per-rank", &stage.threads_per_rank, 0, 256,
+                   "Compute threads of each rank. 0: the CPUs of this process, divided by the ranks.");
+  flags.add_choice("cpu-isa", &options.cpu_isa, {"auto", "avx2", "avx512", "avx512_bf16"},
+                   "The instruction set.");
+  flags.add_choice("weights", &options.weights, {"auto", "bf16", "int8", "fp8"},
+                   "What the weights of the linear layers are converted to at load.");
+  flags.add_choice("activations", &options.activations, {"bf16", "fp32"},
+                   "What the linear layers read their inputs as.");
   flags.add_number("block-size", &stage.block_size, 1, 1024, "Tokens in a block of the KV cache.");
   flags.add_number("max-batch-tokens", &stage.max_batch_tokens, 1, 1 << 20, "Rows of a prefill step.");
   flags.add_number("kv-cache-mib", &options.kv_cache_mib, 1, int64_t{1} << 30,
                    "Memory of the KV cache in MiB.");
+}
+
+// The stage's configuration, the words of the flags understood.
+worker::StageConfig stage_config(const Options& options) {
+  worker::StageConfig stage = options.stage;
+  if (options.weights == "bf16") stage.weights.format = kernels::WeightFormat::kBFloat16;
+  if (options.weights == "int8") stage.weights.format = kernels::WeightFormat::kInt8;
+  if (options.weights == "fp8") stage.weights.format = kernels::WeightFormat::kFloat8;
+  if (options.activations == "fp32") stage.weights.activations = worker::ActivationType::kFloat32;
+  if (options.cpu_isa == "avx2") stage.cpu_isa = kernels::CpuIsa::kAvx2;
+  if (options.cpu_isa == "avx512") stage.cpu_isa = kernels::CpuIsa::kAvx512;
+  if (options.cpu_isa == "avx512_bf16") stage.cpu_isa = kernels::CpuIsa::kAvx512Bf16;
+  stage.kv_cache_bytes = options.kv_cache_mib << 20;
+  return stage;
 }
 
 // Whole memory of this process, the mapped checkpoint's pages included.
@@ -87,7 +112,7 @@ absl::StatusOr<std::string> answer(StageDriver& driver, const std::string& line)
 
 absl::Status run(const Options& options) {
   const Time began = now();
-  const absl::StatusOr<std::unique_ptr<worker::Stage>> stage = worker::Stage::load(options.stage);
+  const absl::StatusOr<std::unique_ptr<worker::Stage>> stage = worker::Stage::load(stage_config(options));
   if (!stage.ok()) return stage.status();
   const double load_seconds = std::chrono::duration<double>(now() - began).count();
   say(absl::StrFormat(R"({"load_seconds": %.3f, "weight_bytes": %d, "resident_bytes": %d})", load_seconds,
@@ -118,7 +143,7 @@ int main(int argc, char** argv) {
   if (options.stage.model_dir.empty()) {
     return refuse(absl::InvalidArgumentError("--model: a folder is required"), 2);
   }
-  options.stage.kv_cache_bytes = options.kv_cache_mib << 20;
+  octet::start_logging("bench-model", "info");
   const absl::Status status = octet::bench::run(options);
   return status.ok() ? 0 : refuse(status, 1);
 }
