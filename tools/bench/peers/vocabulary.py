@@ -2,9 +2,8 @@
 import struct
 
 BEGIN, END = 2, 3
-FIRST_WORD = 260  # ids from here on are words; before them special pieces and bytes
-NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # types of pieces, in both formats
-BPE = 2          # model type of a SentencePiece trainer_spec
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of pieces, in both formats
+BPE = 2  # model type of a SentencePiece trainer_spec
 
 
 def bytes_field(number, value):
@@ -31,6 +30,7 @@ def varint(value):
 class Vocabulary:
     def __init__(self, size):
         self.pieces = [("<unk>", UNKNOWN), ("<pad>", CONTROL), ("<s>", CONTROL), ("</s>", CONTROL)]
+        self.pieces += [(f"<extra_id_{index}>", USER_DEFINED) for index in range(3)]  # the chat format needs them
         self.pieces += [(f"<0x{byte:02X}>", BYTE) for byte in range(256)]
         self.pieces += [(f"\u2581w{index}", NORMAL) for index in range(size - len(self.pieces))]
 
