@@ -50,6 +50,9 @@ RULES = {
         "absl boost grpc protobuf spdlog",
     ),
     "router/": ("base octet/v1 router", "absl boost grpc prometheus protobuf spdlog"),
+    "tools/bench/machine/": ("base/clock", ""),
+    "tools/bench/kernels/": ("base kernels tools/bench/machine", "absl benchmark"),
+    "tools/bench/model/": ("base kernels/cpu/cpu_backend kernels/packed_weight tools/bench/process_memory worker/batch worker/stage", "absl"),
     "tools/bench/": ("base octet/v1", "absl boost grpc"),
     "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest prometheus protobuf sentencepiece"),
 }
@@ -61,6 +64,7 @@ GRPC_FILES = re.compile(
 
 FAMILIES = {
     "absl": r"absl/",
+    "benchmark": r"benchmark/",
     "boost": r"boost/",
     "cli": r"CLI/",
     "grpc": r"grpc(pp)?/",

@@ -114,7 +114,7 @@ absl::Status run(const Options& options) {
   const Time began = now();
   const absl::StatusOr<std::unique_ptr<worker::Stage>> stage = worker::Stage::load(stage_config(options));
   if (!stage.ok()) return stage.status();
-  const double load_seconds = std::chrono::duration<double>(now() - began).count();
+  const double load_seconds = seconds(now() - began);
   say(absl::StrFormat(R"({"load_seconds": %.3f, "weight_bytes": %d, "resident_bytes": %d})", load_seconds,
                       (*stage)->shape().weight_bytes, resident()));
   StageDriver driver(**stage);

@@ -16,10 +16,6 @@ namespace {
 
 constexpr uint64_t kFirstToken = 300;
 
-double seconds_between(Time begin, Time end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
 }  // namespace
 
 struct StageDriver::Sequence {
@@ -140,7 +136,7 @@ absl::StatusOr<GenerateTimes> StageDriver::generate(const GenerateCase& run) {
     status = decode(sequences);
     if (!status.ok()) return status;
   }
-  return GenerateTimes{seconds_between(began, prefilled), seconds_between(prefilled, now())};
+  return GenerateTimes{seconds(prefilled - began), seconds(now() - prefilled)};
 }
 
 absl::StatusOr<std::vector<float>> StageDriver::logprobs(uint32_t num_rows) {
