@@ -15,7 +15,7 @@ struct MachinePeaks {
   double int8_ops = 0;               // vpdpbusd (VNNI): multiplications and additions
 };
 
-// Takes about two seconds. num_threads >= 1, each kept on a CPU of its own as far as there are enough.
+// Takes about five seconds. num_threads >= 1, each kept on a CPU of its own as far as there are enough.
 MachinePeaks measure_machine(int num_threads);
 
 // As a JSON object.

@@ -13,7 +13,7 @@
 namespace octet::bench {
 namespace {
 
-constexpr int kPasses = 4;
+constexpr int kPasses = 12;
 constexpr size_t kLine = 64;
 constexpr size_t kStep = 4 * kLine;  // of a stream, before the next one's turn
 constexpr size_t kMaxStreams = 8;

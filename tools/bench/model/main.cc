@@ -81,9 +81,9 @@ absl::StatusOr<std::string> generate(StageDriver& driver, std::istringstream& wo
   if (!times.ok()) return times.status();
   return absl::StrFormat(
       R"({"prefill_tokens": %d, "prefill_seconds": %.6f, "decode_tokens": %d, "decode_seconds": %.6f, )"
-      R"("resident_bytes": %d})",
+      R"("least_step_seconds": %.6f, "resident_bytes": %d})",
       run.num_sequences * run.num_prompt_tokens, times->prefill_seconds, run.num_sequences * run.num_steps,
-      times->decode_seconds, resident());
+      times->decode_seconds, times->least_step_seconds, resident());
 }
 
 absl::StatusOr<std::string> write_logprobs(StageDriver& driver, std::istringstream& words) {

@@ -128,15 +128,20 @@ absl::StatusOr<GenerateTimes> StageDriver::generate(const GenerateCase& run) {
       sequences[s].tokens.push_back(token_at(s, i, static_cast<uint32_t>(stage_.shape().model.vocab_size)));
     }
   }
+  GenerateTimes times;
   const Time began = now();
   status = prefill(sequences, run.num_prompt_tokens);
   if (!status.ok()) return status;
-  const Time prefilled = now();
+  times.prefill_seconds = seconds(now() - began);
   for (uint32_t step = 0; step < run.num_steps; ++step) {
+    const Time step_began = now();
     status = decode(sequences);
     if (!status.ok()) return status;
+    const double step_seconds = seconds(now() - step_began);
+    times.decode_seconds += step_seconds;
+    if (step == 0 || step_seconds < times.least_step_seconds) times.least_step_seconds = step_seconds;
   }
-  return GenerateTimes{seconds(prefilled - began), seconds(now() - prefilled)};
+  return times;
 }
 
 absl::StatusOr<std::vector<float>> StageDriver::logprobs(uint32_t num_rows) {

@@ -20,6 +20,7 @@ struct GenerateCase {
 struct GenerateTimes {
   double prefill_seconds = 0;  // until every prompt's first output token is sampled
   double decode_seconds = 0;
+  double least_step_seconds = 0;  // of one decode of all sequences; 0 without any
 };
 
 class StageDriver {

@@ -36,6 +36,12 @@ class Row:
         """Tokens/s from a program's answer to the case."""
         return answer[self.phase + "_tokens"] / answer[self.phase + "_seconds"]
 
+    def best_rate(self, answers):
+        """Tokens/s of the fastest decode step, or of the fastest prefill, of all rounds."""
+        if self.phase == "prefill":
+            return max(map(self.rate, answers))
+        return self.case.sequences / min(answer["least_step_seconds"] for answer in answers)
+
     def rows_at_once(self):
         if self.phase == "decode":
             return self.case.sequences

@@ -101,26 +101,47 @@ def ratio_text(ratios):
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def table_line(row, weights, answers, matrices, peaks):
-    rates = {name: [row.rate(answer) for answer in answers[name][row.case]] for name in answers}
-    ratios = [octet / llama for octet, llama in zip(rates["octet"], rates["llama"])]
+def table_line(row, weights, rates, ratios, matrices, peaks):
+    """rates: {program: tokens/s}."""
     cells = [row.name, weights]
     for name in ("llama", "octet"):
-        rate = statistics.median(rates[name])
-        part, bound = share(row, name, weights, rate, matrices, peaks)
-        cells += [f"{rate:.1f}", f"{part:.0%} of {bound}"]
+        part, bound = share(row, name, weights, rates[name], matrices, peaks)
+        cells += [f"{rates[name]:.1f}", f"{part:.0%} of {bound}"]
     asked = row.asked.get(weights)
-    cells += [ratio_text(ratios), "-" if asked is None else f"{asked:g}"]
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join([*cells, ratios, "-" if asked is None else f"{asked:g}"]) + " |"
 
 
-def compare_speed(options, measured, matrices, peaks):
+def median_line(row, weights, answers, matrices, peaks):
+    rates = {name: [row.rate(answer) for answer in answers[name][row.case]] for name in answers}
+    ratios = [octet / llama for octet, llama in zip(rates["octet"], rates["llama"])]
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return table_line(row, weights, medians, ratio_text(ratios), matrices, peaks)
+
+
+def best_line(row, weights, answers, matrices, peaks):
+    rates = {name: row.best_rate(answers[name][row.case]) for name in answers}
+    return table_line(row, weights, rates, f"{rates['octet'] / rates['llama']:.2f}", matrices, peaks)
+
+
+def speed_table(options, measured, matrices, peaks, make_line):
     """Lines of Markdown."""
-    lines = ["| | weights | llama.cpp, tokens/s | share | Octet, tokens/s | share | ratio (least to largest) | asked |",
+    lines = ["| | weights | llama.cpp, tokens/s | share | Octet, tokens/s | share | ratio | asked |",
              "|---|---|---|---|---|---|---|---|"]
     for row in options.rows:
-        lines += [table_line(row, weights, answers, matrices, peaks) for weights, (answers, _) in measured.items()]
+        lines += [make_line(row, weights, answers, matrices, peaks) for weights, (answers, _) in measured.items()]
     return lines
+
+
+def compare_speed(options, matrices):
+    """Sections of lines of Markdown."""
+    peaks = measure_machine(options)
+    measured = {weights: measure_cases(options, weights) for weights in options.weights}
+    peaks = better_of(peaks, measure_machine(options))
+    table = [f"Median of {options.rounds} rounds; ratio: median (least to largest) of the rounds' ratios.", "",
+             *speed_table(options, measured, matrices, peaks, median_line)]
+    best = ["The fastest decode step, or the fastest prefill, of all rounds, which other work on the machine moves least:", "",
+            *speed_table(options, measured, matrices, peaks, best_line)]
+    return [[peaks_line(options, peaks)], table, best, memory_lines(measured)]
 
 
 def memory_lines(measured):
@@ -167,10 +188,7 @@ def main():
     if "logits" in options.parts:
         sections.append(compare_logits(options))
     if "speed" in options.parts:
-        peaks = measure_machine(options)
-        measured = {weights: measure_cases(options, weights) for weights in options.weights}
-        peaks = better_of(peaks, measure_machine(options))
-        sections += [[peaks_line(options, peaks)], compare_speed(options, measured, matrices, peaks), memory_lines(measured)]
+        sections += compare_speed(options, matrices)
     if "server" in options.parts and options.llama_server:
         sections.append(compare_servers(options))
     text = "\n\n".join("\n".join(section) for section in sections)

@@ -86,14 +86,16 @@ class Program:
             for first in range(0, len(rows), BATCH):
                 self.decode(context, batch.fill(rows[first:first + BATCH]))
             prefilled = time.monotonic()
+            step_seconds = []
             for step in range(steps):
+                step_began = time.monotonic()
                 position = prompt + step
                 self.decode(context, batch.fill([(token_at(sequence, position, self.vocabulary), position, sequence, True)
                                                  for sequence in range(sequences)]))
-            ended = time.monotonic()
+                step_seconds.append(time.monotonic() - step_began)
         llama_cpp.llama_free(context)
         return {"prefill_tokens": len(rows), "prefill_seconds": prefilled - began, "decode_tokens": sequences * steps,
-                "decode_seconds": ended - prefilled}
+                "decode_seconds": sum(step_seconds), "least_step_seconds": min(step_seconds, default=0)}
 
     def logits(self, path, tokens):
         context = self.context(1, tokens)
