@@ -16,7 +16,7 @@ enum class ActivationType {
 struct WeightOptions {
   // Nothing: as the checkpoint stores each matrix, bf16 or fp8. One that it stores in fp32 stays in place and
   // is multiplied with fp32 activations, unless this is int8 or fp8.
-  std::optional<kernels::WeightFormat> format;
+  std::optional<kernels::WeightFormat> format = std::nullopt;
   ActivationType activations = ActivationType::kBFloat16;
 };
 

@@ -3,7 +3,10 @@
 
 #include <map>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <string_view>
+#include <tuple>
 
 #include "tests/worker/stage/generate.h"
 #include "tests/worker/stage/golden_cases.h"
@@ -27,9 +30,26 @@ std::vector<TestRequest> make_requests() {
   return requests;
 }
 
-// Whatever the circumstances, a pipeline generates what the reference does: one stage of the same
-// tensor-parallel size with all requests in one batch.
-class Identity : public testing::TestWithParam<int> {
+// How a pipeline multiplies: what its bits may depend on besides the request.
+struct Arithmetic {
+  int num_ranks;
+  const char* name;
+  WeightOptions weights;
+
+  friend bool operator<(const Arithmetic& a, const Arithmetic& b) {
+    return std::tuple(a.num_ranks, std::string_view(a.name)) <
+           std::tuple(b.num_ranks, std::string_view(b.name));
+  }
+  friend void PrintTo(const Arithmetic& a, std::ostream* out) { *out << a.name << "_tp" << a.num_ranks; }
+};
+
+Pipeline make_pipeline(int num_stages, const Arithmetic& arithmetic) {
+  return Pipeline(num_stages, arithmetic.num_ranks, arithmetic.weights);
+}
+
+// Whatever the circumstances, a pipeline generates what the reference does: one stage of the same arithmetic
+// with all requests in one batch.
+class Identity : public testing::TestWithParam<Arithmetic> {
  protected:
   static void SetUpTestSuite() { requests_ = new std::vector<TestRequest>(make_requests()); }
   static void TearDownTestSuite() {
@@ -41,11 +61,11 @@ class Identity : public testing::TestWithParam<int> {
     Pipeline pipeline;
     std::vector<TestOutput> outputs;
   };
-  // Made once for all tests of a size.
+  // Made once for all tests of an arithmetic.
   static Reference& reference() {
     auto& reference = references_[GetParam()];
     if (reference == nullptr) {
-      reference = std::make_unique<Reference>(Reference{Pipeline(1, GetParam()), {}});
+      reference = std::make_unique<Reference>(Reference{make_pipeline(1, GetParam()), {}});
       reference->outputs = generate(reference->pipeline, *requests_);
     }
     return *reference;
@@ -63,15 +83,15 @@ class Identity : public testing::TestWithParam<int> {
 
  private:
   static std::vector<TestRequest>* requests_;
-  static std::map<int, std::unique_ptr<Reference>> references_;  // by ranks
+  static std::map<Arithmetic, std::unique_ptr<Reference>> references_;
 };
 std::vector<TestRequest>* Identity::requests_ = nullptr;
-std::map<int, std::unique_ptr<Identity::Reference>> Identity::references_;
+std::map<Arithmetic, std::unique_ptr<Identity::Reference>> Identity::references_;
 
 TEST_P(Identity, WhateverTheStages) {
   for (const int num_stages : {2, 4, 8}) {
     SCOPED_TRACE(num_stages);
-    Pipeline pipeline(num_stages, GetParam());
+    Pipeline pipeline = make_pipeline(num_stages, GetParam());
     expect_same(pipeline, {});
   }
 }
@@ -104,7 +124,7 @@ TEST_P(Identity, HoweverOftenSequencesArePreempted) {
 }
 
 TEST_P(Identity, AllOfItAtOnce) {
-  Pipeline pipeline(2, GetParam());
+  Pipeline pipeline = make_pipeline(2, GetParam());
   expect_same(pipeline, {.chunk_size = 11,
                          .max_batch_tokens = 90,
                          .max_running = 30,
@@ -112,8 +132,16 @@ TEST_P(Identity, AllOfItAtOnce) {
                          .preempt_every = 17});
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, Identity, testing::Values(1, 2),
-                         [](const auto& ranks) { return "tp" + std::to_string(ranks.param); });
+constexpr WeightOptions kFp32 = {.activations = ActivationType::kFloat32};
+constexpr WeightOptions kBf16 = {.format = kernels::WeightFormat::kBFloat16};
+constexpr WeightOptions kInt8 = {.format = kernels::WeightFormat::kInt8};
+constexpr WeightOptions kFp8 = {.format = kernels::WeightFormat::kFloat8};
+const Arithmetic kArithmetics[] = {{1, "fp32", kFp32}, {2, "fp32", kFp32}, {1, "bf16", kBf16},
+                                   {2, "bf16", kBf16}, {1, "int8", kInt8}, {2, "int8", kInt8},
+                                   {1, "fp8", kFp8},   {2, "fp8", kFp8}};
+
+INSTANTIATE_TEST_SUITE_P(Arithmetics, Identity, testing::ValuesIn(kArithmetics),
+                         testing::PrintToStringParamName());
 
 // A prompt that spans many blocks and attention pieces, in chunks of every kind.
 TEST(IdentityOfLongPrompts, WhateverTheChunkSize) {
@@ -123,12 +151,14 @@ TEST(IdentityOfLongPrompts, WhateverTheChunkSize) {
     if (prompt.size() > 1600) break;
   }
   const std::vector<TestRequest> requests = {{prompt, greedy_with_logprobs(), 4}};
-  Pipeline pipeline(2, 1);
-  const std::vector<TestOutput> reference = generate(pipeline, requests, {.chunk_size = 2048});
-  for (const uint32_t chunk_size : {7, 512, 1000}) {
-    const auto outputs =
-        generate(pipeline, requests, {.chunk_size = chunk_size, .block_order = BlockOrder::kScrambled});
-    EXPECT_TRUE(same_bits(outputs[0], reference[0])) << chunk_size;
+  for (const WeightOptions& weights : {kFp32, kBf16, kInt8, kFp8}) {
+    Pipeline pipeline(2, 1, weights);
+    const std::vector<TestOutput> reference = generate(pipeline, requests, {.chunk_size = 2048});
+    for (const uint32_t chunk_size : {7, 512, 1000}) {
+      const auto outputs =
+          generate(pipeline, requests, {.chunk_size = chunk_size, .block_order = BlockOrder::kScrambled});
+      EXPECT_TRUE(same_bits(outputs[0], reference[0])) << chunk_size;
+    }
   }
 }
 
