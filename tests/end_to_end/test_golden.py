@@ -9,13 +9,14 @@ from end_to_end.clients import channel_to, chat_messages, generate_request, grpc
 from end_to_end.deployment import Deployment
 
 SHAPES = [(1, 1), (2, 1), (2, 2), (4, 2), (8, 1), (2, 8)]
-TOLERANCE = 2e-3
+# fp32 activations: log-probabilities are transformers' own. tests/worker/stage has the goldens of the other formats.
+TOLERANCE, FLAGS = 2e-3, ("--activations", "fp32")
 
 
 @pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: f"{shape[0]}x{shape[1]}")
 def deployment(request, tmp_path_factory):
     stages, tp = request.param
-    with Deployment(tmp_path_factory.mktemp(f"{stages}x{tp}"), stages, tp) as running:
+    with Deployment(tmp_path_factory.mktemp(f"{stages}x{tp}"), stages, tp, worker_flags=FLAGS) as running:
         yield running
 
 
@@ -34,7 +35,7 @@ def scored_answers(deployment, cases):
 @functools.cache
 def bits_of_one_stage(tp, folder, golden_cases):
     """What a pipeline of one stage answers: the reference for all others of the same tensor-parallel size."""
-    with Deployment(folder / f"reference-tp{tp}", 1, tp) as running:
+    with Deployment(folder / f"reference-tp{tp}", 1, tp, worker_flags=FLAGS) as running:
         return [bits(answer) for answer in scored_answers(running, golden_cases.cases)]
 
 

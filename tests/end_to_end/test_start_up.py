@@ -115,7 +115,8 @@ def test_broken_config_is_named(tmp_path, model):
 @pytest.mark.parametrize("flags, flag", [
     ({"stage": 2, "stages": 2}, "--stage"), ({"stages": 9}, "--stages"), ({"tp": 3}, "--tp"), ({"tp": 0}, "--tp"),
     ({"flags": ("--frobnicate", 1)}, "--frobnicate"), ({"flags": ("--backend", "gpu")}, "--backend"),
-    ({"stage": 1, "stages": 2}, "--lead"),
+    ({"stage": 1, "stages": 2}, "--lead"), ({"flags": ("--weights", "int4")}, "--weights"),
+    ({"flags": ("--activations", "fp32", "--weights", "int8")}, "--activations"),
 ], ids=str)
 def test_bad_worker_flags_are_named(tmp_path, flags, flag):
     assert flag in worker_failure(tmp_path, **flags)
