@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-#include <thread>
+#include "kernels/cpu/cpu_topology.h"
 
 namespace octet::kernels {
 namespace {
@@ -15,8 +15,7 @@ constexpr int kSpinsWithOwnCore = 1000;
 
 Barrier::Barrier(int num_threads, int num_busy_threads)
     : num_threads_(static_cast<uint32_t>(num_threads)),
-      num_spins_(num_busy_threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kSpinsWithOwnCore
-                                                                                           : 0) {}
+      num_spins_(num_busy_threads <= static_cast<int>(usable_cpus().size()) ? kSpinsWithOwnCore : 0) {}
 
 void Barrier::arrive_and_wait() {
   if (num_threads_ == 1) return;

@@ -78,20 +78,29 @@ std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options) 
   OCTET_CHECK(!problem.has_value(), *problem);
   const int num_busy_threads = options.num_ranks * options.threads_per_rank;
   const auto communicator = std::make_shared<Communicator>(options.num_ranks, num_busy_threads);
+  // The CPUs of a rank's threads, or none.
+  const auto cpus_of = [&](int rank) {
+    std::vector<int> cpus;
+    for (int thread = 0; !options.cpus.empty() && thread < options.threads_per_rank; ++thread) {
+      const auto i = static_cast<size_t>(rank * options.threads_per_rank + thread);
+      cpus.push_back(options.cpus[i % options.cpus.size()]);
+    }
+    return cpus;
+  };
   std::vector<std::unique_ptr<Backend>> ranks;
   for (int rank = 0; rank < options.num_ranks; ++rank) {
     ranks.push_back(std::make_unique<CpuBackend>(rank, select_kernels(options.isa), communicator,
-                                                 options.threads_per_rank, num_busy_threads));
+                                                 options.threads_per_rank, num_busy_threads, cpus_of(rank)));
   }
   return ranks;
 }
 
 CpuBackend::CpuBackend(int rank, const CpuKernels& kernels, std::shared_ptr<Communicator> communicator,
-                       int num_threads, int num_busy_threads)
+                       int num_threads, int num_busy_threads, const std::vector<int>& cpus)
     : rank_(rank),
       kernels_(kernels),
       communicator_(std::move(communicator)),
-      threads_(num_threads, num_busy_threads) {}
+      threads_(num_threads, num_busy_threads, cpus) {}
 
 std::unique_ptr<Buffer> CpuBackend::allocate(int64_t num_bytes) {
   return allocate_host_buffer(num_bytes);
@@ -112,19 +121,40 @@ void CpuBackend::do_embedding(Tensor output, std::span<const int32_t> tokens, Te
                [&](int64_t first, int64_t last, int) { kernels_.embedding(args, first, last); });
 }
 
+namespace {
+
+LayerNormArgs layer_norm_args(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) {
+  return {.output = output.data<float>(),
+          .input = input.data<float>(),
+          .weight = weight.data<void>(),
+          .bias = bias.data<void>(),
+          .weight_type = weight.dtype(),
+          .bias_type = bias.dtype(),
+          .output_stride = output.row_stride(),
+          .input_stride = input.row_stride(),
+          .hidden = input.size(1),
+          .epsilon = epsilon};
+}
+
+}  // namespace
+
 void CpuBackend::do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) {
-  const LayerNormArgs args = {.output = output.data<float>(),
-                              .input = input.data<float>(),
-                              .weight = weight.data<void>(),
-                              .bias = bias.data<void>(),
-                              .weight_type = weight.dtype(),
-                              .bias_type = bias.dtype(),
-                              .output_stride = output.row_stride(),
-                              .input_stride = input.row_stride(),
-                              .hidden = input.size(1),
-                              .epsilon = epsilon};
+  const LayerNormArgs args = layer_norm_args(output, input, weight, bias, epsilon);
   threads_.run(input.size(0), min_part(args.hidden),
                [&](int64_t first, int64_t last, int) { kernels_.layer_norm(args, first, last); });
+}
+
+// A row at a time, so that the norm finds it in the cache.
+void CpuBackend::do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight,
+                                       Tensor bias, float epsilon) {
+  const LayerNormArgs args = layer_norm_args(output, residual, weight, bias, epsilon);
+  threads_.run(input.size(0), min_part(args.hidden), [&](int64_t first, int64_t last, int) {
+    for (int64_t t = first; t < last; ++t) {
+      kernels_.add(residual.data<float>() + t * residual.row_stride(),
+                   input.data<float>() + t * input.row_stride(), args.hidden);
+      kernels_.layer_norm(args, t, t + 1);
+    }
+  });
 }
 
 void CpuBackend::do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
@@ -140,12 +170,6 @@ void CpuBackend::do_linear(Tensor output, Tensor input, Tensor weight, Epilogue 
                            .epilogue = epilogue};
   threads_.run(weight.size(0), min_part(args.num_rows * args.depth),
                [&](int64_t first, int64_t last, int) { kernels_.linear(args, first, last); });
-}
-
-void CpuBackend::do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight,
-                                       Tensor bias, float epsilon) {
-  do_add(residual, input);
-  do_layer_norm(output, residual, weight, bias, epsilon);
 }
 
 std::optional<PackedWeight> CpuBackend::do_pack(WeightFormat format, Tensor weight, Tensor scales) {

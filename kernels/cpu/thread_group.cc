@@ -1,14 +1,32 @@
 #include "kernels/cpu/thread_group.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 
 namespace octet::kernels {
 
-ThreadGroup::ThreadGroup(int num_threads, int num_busy_threads)
+namespace {
+
+// A CPU that the process may no longer use leaves the thread where it is.
+void pin(std::thread& thread, int cpu) {
+  if (cpu >= CPU_SETSIZE) return;
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  CPU_SET(cpu, &mask);
+  pthread_setaffinity_np(thread.native_handle(), sizeof mask, &mask);
+}
+
+}  // namespace
+
+ThreadGroup::ThreadGroup(int num_threads, int num_busy_threads, const std::vector<int>& cpus)
     : num_threads_(num_threads), begin_(num_threads, num_busy_threads), end_(num_threads, num_busy_threads) {
   threads_.reserve(static_cast<size_t>(num_threads - 1));
-  for (int thread = 1; thread < num_threads; ++thread)
+  for (int thread = 1; thread < num_threads; ++thread) {
     threads_.emplace_back([this, thread] { serve(thread); });
+    if (!cpus.empty()) pin(threads_.back(), cpus[static_cast<size_t>(thread)]);
+  }
 }
 
 ThreadGroup::~ThreadGroup() {

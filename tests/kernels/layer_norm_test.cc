@@ -64,6 +64,25 @@ TEST_P(LayerNormTest, GivesARowTheSameBitsAloneAndInABatch) {
   }
 }
 
+TEST_P(LayerNormTest, AfterAnAddIsTheTwoOpsInOne) {
+  constexpr int64_t kTokens = 19;
+  constexpr int64_t kHidden = 333;
+  std::vector<float> residual = random().vector(kTokens * kHidden);
+  std::vector<float> input = random().vector(kTokens * kHidden);
+  Weight weight(weight_type(), 1, kHidden, 0, random());
+  Weight bias(weight_type(), 1, kHidden, 0, random());
+  std::vector<float> sum = residual;
+  std::vector<float> expected(sum.size());
+  backend().add(matrix(sum, kTokens, kHidden), matrix(input, kTokens, kHidden));
+  backend().layer_norm(matrix(expected, kTokens, kHidden), matrix(sum, kTokens, kHidden), weight.vector(),
+                       bias.vector(), kEpsilon);
+  std::vector<float> output(sum.size());
+  backend().add_and_layer_norm(matrix(output, kTokens, kHidden), matrix(residual, kTokens, kHidden),
+                               matrix(input, kTokens, kHidden), weight.vector(), bias.vector(), kEpsilon);
+  EXPECT_TRUE(same_bits(output, expected));
+  EXPECT_TRUE(same_bits(residual, sum));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, LayerNormTest, all_backends_and_types(), case_name);
 
 TEST(LayerNormBits, AreTheSameOnEveryBackend) {
