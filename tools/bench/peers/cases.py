@@ -61,8 +61,8 @@ ROWS = [
     Row("prefill 16 x 128", PARALLEL, "prefill", {}),
 ]
 
-# Bytes that a weight takes in memory: scales are fp16 in a q8_0 block of 32, fp32 in Octet's int8 groups of 32.
-BYTES_PER_WEIGHT = {("llama", "bf16"): 2, ("llama", "int8"): 34 / 32, ("octet", "bf16"): 2, ("octet", "int8"): 36 / 32,
+# Bytes that a weight takes in memory: 16-bit scales of 32 weights in q8_0 and in int8.
+BYTES_PER_WEIGHT = {("llama", "bf16"): 2, ("llama", "int8"): 34 / 32, ("octet", "bf16"): 2, ("octet", "int8"): 34 / 32,
                     ("octet", "fp8"): 1}
 
 
