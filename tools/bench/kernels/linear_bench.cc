@@ -24,7 +24,7 @@ struct LinearFormat {
   const char* name;
   DType stored;                        // in place, or what is packed
   std::optional<WeightFormat> packed;  // nothing: in place
-  double bytes_per_weight;
+  double bytes_per_weight;             // about; a packed weight tells its own size
   Unit unit;
 };
 
@@ -32,7 +32,7 @@ constexpr LinearFormat kFormats[] = {
     {"in_place_fp32", DType::kFloat32, std::nullopt, 4, Unit::kFma},
     {"in_place_bf16", DType::kBFloat16, std::nullopt, 2, Unit::kFma},
     {"packed_bf16", DType::kBFloat16, WeightFormat::kBFloat16, 2, Unit::kBf16},
-    {"packed_int8", DType::kBFloat16, WeightFormat::kInt8, 1.125, Unit::kInt8},
+    {"packed_int8", DType::kBFloat16, WeightFormat::kInt8, 1.0625, Unit::kInt8},
     {"packed_fp8", DType::kBFloat16, WeightFormat::kFloat8, 1, Unit::kBf16},
 };
 
@@ -113,11 +113,11 @@ void run_linear(benchmark::State& state, const BenchContext& context, const Mode
     next = next + 1 == weights.size() ? 0 : next + 1;
   }
   const auto num_weights = static_cast<double>(matrix.num_columns * matrix.depth);
+  const double weight_bytes = format.packed ? static_cast<double>(weights.packed.front().num_bytes)
+                                            : num_weights * format.bytes_per_weight;
   const auto activations = static_cast<double>(4 * num_rows * (matrix.num_columns + matrix.depth));
   report(state, context,
-         {num_weights * format.bytes_per_weight + activations,
-          2 * num_weights * static_cast<double>(num_rows), format.unit},
-         began);
+         {weight_bytes + activations, 2 * num_weights * static_cast<double>(num_rows), format.unit}, began);
 }
 
 }  // namespace
