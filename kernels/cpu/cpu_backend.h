@@ -22,8 +22,8 @@ struct CpuOptions {
   int num_ranks = 1;         // tensor-parallel ranks of the stage, 1..kMaxCpuRanks
   int threads_per_rank = 1;  // compute threads of a rank, the calling one included, 1..kMaxCpuThreadsPerRank
   CpuIsa isa = CpuIsa::kBest;
-  // Rank r's thread t > 0 is pinned to cpus[(r * threads_per_rank + t) % size]; empty: none is. Thread 0 is the
-  // caller's.
+  // Rank r's thread t > 0 is pinned to cpus[(r * threads_per_rank + t) % size]; empty: none is. Thread 0 is
+  // the caller's.
   std::vector<int> cpus = {};
 };
 
