@@ -43,6 +43,20 @@ void check_chunk(const AttentionChunk& chunk, int64_t first_row, int64_t num_blo
   }
 }
 
+void check_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, float epsilon) {
+  OCTET_CHECK(is_weight(weight) && weight.rank() == 1 && weight.size(0) == input.size(1), weight.size(0));
+  OCTET_CHECK(is_weight(bias) && bias.rank() == 1 && bias.size(0) == input.size(1), bias.size(0));
+  OCTET_CHECK(epsilon > 0, epsilon);
+}
+
+// A linear layer from [T, depth] to [T, num_columns].
+void check_linear(const Tensor& output, const Tensor& input, int64_t num_columns, int64_t depth) {
+  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input));
+  OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
+  OCTET_CHECK(input.size(1) == depth, input.size(1), " and ", depth, " deep");
+  OCTET_CHECK(output.size(1) == num_columns, output.size(1), " and ", num_columns, " columns");
+}
+
 }  // namespace
 
 void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token) {
@@ -57,9 +71,7 @@ void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor t
 void Backend::layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) {
   OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input));
   check_same_shape(output, input);
-  OCTET_CHECK(is_weight(weight) && weight.rank() == 1 && weight.size(0) == input.size(1), weight.size(0));
-  OCTET_CHECK(is_weight(bias) && bias.rank() == 1 && bias.size(0) == input.size(1), bias.size(0));
-  OCTET_CHECK(epsilon > 0, epsilon);
+  check_norm(input, weight, bias, epsilon);
   if (input.num_elements() == 0) return;
   OCTET_CHECK(output.data<void>() != input.data<void>(), "output aliases input");
   do_layer_norm(output, input, weight, bias, epsilon);
@@ -70,9 +82,7 @@ void Backend::add_and_layer_norm(Tensor output, Tensor residual, Tensor input, T
   OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(residual) && is_fp32_matrix(input));
   check_same_shape(output, residual);
   check_same_shape(output, input);
-  OCTET_CHECK(is_weight(weight) && weight.rank() == 1 && weight.size(0) == input.size(1), weight.size(0));
-  OCTET_CHECK(is_weight(bias) && bias.rank() == 1 && bias.size(0) == input.size(1), bias.size(0));
-  OCTET_CHECK(epsilon > 0, epsilon);
+  check_norm(input, weight, bias, epsilon);
   if (input.num_elements() == 0) return;
   OCTET_CHECK(output.data<void>() != residual.data<void>() && output.data<void>() != input.data<void>() &&
                   residual.data<void>() != input.data<void>(),
@@ -81,10 +91,8 @@ void Backend::add_and_layer_norm(Tensor output, Tensor residual, Tensor input, T
 }
 
 void Backend::linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
-  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input) && weight.rank() == 2 && is_weight(weight));
-  OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
-  OCTET_CHECK(input.size(1) == weight.size(1), input.size(1), " and ", weight.size(1), " deep");
-  OCTET_CHECK(output.size(1) == weight.size(0), output.size(1), " and ", weight.size(0), " columns");
+  OCTET_CHECK(weight.rank() == 2 && is_weight(weight));
+  check_linear(output, input, weight.size(0), weight.size(1));
   if (output.num_elements() == 0) return;
   do_linear(output, input, weight, epilogue);
 }
@@ -102,10 +110,8 @@ std::optional<PackedWeight> Backend::pack(WeightFormat format, Tensor weight, Te
 }
 
 void Backend::linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) {
-  OCTET_CHECK(is_fp32_matrix(output) && is_fp32_matrix(input) && weight.storage != nullptr);
-  OCTET_CHECK(output.size(0) == input.size(0), output.size(0), " and ", input.size(0), " rows");
-  OCTET_CHECK(input.size(1) == weight.depth, input.size(1), " and ", weight.depth, " deep");
-  OCTET_CHECK(output.size(1) == weight.num_columns, output.size(1), " and ", weight.num_columns, " columns");
+  OCTET_CHECK(weight.storage != nullptr);
+  check_linear(output, input, weight.num_columns, weight.depth);
   if (output.num_elements() == 0) return;
   do_packed_linear(output, input, weight, epilogue);
 }
