@@ -11,20 +11,6 @@
 namespace octet::kernels::OCTET_ISA {
 namespace {
 
-// Sums that fit in the registers beside what multiplies them: two registers each.
-inline constexpr int kMaxSums = 4;
-
-struct I32x16 {
-  __m256i low;
-  __m256i high;
-};
-inline I32x16 broadcast_integer(int32_t x) {
-  return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
-}
-inline F32x16 to_float(I32x16 x) {
-  return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)};
-}
-
 inline __m256i load_half(const char* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }

@@ -10,19 +10,6 @@
 namespace octet::kernels::OCTET_ISA {
 namespace {
 
-// Sums that fit in the registers beside what multiplies them.
-inline constexpr int kMaxSums = 24;
-
-struct I32x16 {
-  __m512i v;
-};
-inline I32x16 broadcast_integer(int32_t x) {
-  return {_mm512_set1_epi32(x)};
-}
-inline F32x16 to_float(I32x16 x) {
-  return {_mm512_cvtepi32_ps(x.v)};
-}
-
 // vdpbf16ps treats denormals so by itself.
 struct FlushDenormals {};
 

@@ -107,11 +107,26 @@ inline __m256 high_half(F32x16 x) {
   return x.high;
 }
 
+// Sixteen int32 lanes.
+struct I32x16 {
+  __m256i low;
+  __m256i high;
+};
+inline I32x16 broadcast_integer(int32_t x) {
+  return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+}
+inline F32x16 to_float(I32x16 x) {
+  return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)};
+}
+
 // How many elements of output dot_block() computes at once, by the registers there are.
 inline constexpr int kMaxBlockRows = 3;
 constexpr int block_columns(int rows) {
   return rows == 1 ? 4 : 2;
 }
+
+// Vectors of sums that packed_linear() keeps in registers beside what multiplies them. Two registers each.
+inline constexpr int kMaxSums = 4;
 
 }  // namespace
 }  // namespace octet::kernels::OCTET_ISA

@@ -94,11 +94,25 @@ inline __m256 high_half(F32x16 x) {
   return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x.v), 1));
 }
 
+// Sixteen int32 lanes.
+struct I32x16 {
+  __m512i v;
+};
+inline I32x16 broadcast_integer(int32_t x) {
+  return {_mm512_set1_epi32(x)};
+}
+inline F32x16 to_float(I32x16 x) {
+  return {_mm512_cvtepi32_ps(x.v)};
+}
+
 // How many elements of output dot_block() computes at once, by the registers there are.
 inline constexpr int kMaxBlockRows = 4;
 constexpr int block_columns(int rows) {
   return rows <= 2 ? 8 : 4;
 }
+
+// Vectors of sums that packed_linear() keeps in registers beside what multiplies them.
+inline constexpr int kMaxSums = 24;
 
 }  // namespace
 }  // namespace octet::kernels::OCTET_ISA
