@@ -2,8 +2,6 @@
 
 #include <immintrin.h>
 
-#include "kernels/cpu/cpu_topology.h"
-
 namespace octet::kernels {
 namespace {
 
@@ -13,9 +11,8 @@ constexpr int kSpinsWithOwnCore = 1000;
 
 }  // namespace
 
-Barrier::Barrier(int num_threads, int num_busy_threads)
-    : num_threads_(static_cast<uint32_t>(num_threads)),
-      num_spins_(num_busy_threads <= static_cast<int>(usable_cpus().size()) ? kSpinsWithOwnCore : 0) {}
+Barrier::Barrier(int num_threads, bool own_cpus)
+    : num_threads_(static_cast<uint32_t>(num_threads)), num_spins_(own_cpus ? kSpinsWithOwnCore : 0) {}
 
 void Barrier::arrive_and_wait() {
   if (num_threads_ == 1) return;

@@ -9,8 +9,8 @@ namespace octet::kernels {
 
 class Barrier {
  public:
-  // num_threads threads meet here; num_busy_threads of the process want a core at the same time.
-  Barrier(int num_threads, int num_busy_threads);
+  // num_threads threads meet here. own_cpus: whether all threads of the stage can run at the same time.
+  Barrier(int num_threads, bool own_cpus);
 
   // Returns when all have called it. What a thread did before is visible to all after.
   void arrive_and_wait();

@@ -4,8 +4,8 @@
 
 namespace octet::kernels {
 
-Communicator::Communicator(int num_ranks, int num_busy_threads)
-    : barrier_(num_ranks, num_busy_threads), ranks_(static_cast<size_t>(num_ranks)) {}
+Communicator::Communicator(int num_ranks, bool own_cpus)
+    : barrier_(num_ranks, own_cpus), ranks_(static_cast<size_t>(num_ranks)) {}
 
 int Communicator::next_side(int rank) {
   int& next = ranks_[static_cast<size_t>(rank)].next_side;

@@ -16,7 +16,8 @@ namespace octet::kernels {
 
 class Communicator {
  public:
-  Communicator(int num_ranks, int num_busy_threads);
+  // own_cpus: see Barrier.
+  Communicator(int num_ranks, bool own_cpus);
 
   int num_ranks() const { return static_cast<int>(ranks_.size()); }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/cpu/cpu_backend_impl.h"
+#include "kernels/cpu/cpu_topology.h"
 #include "kernels/cpu/host_buffer.h"
 #include "kernels/cpu/packed_layout.h"
 
@@ -76,8 +77,9 @@ std::optional<std::string> find_problem(const CpuOptions& options) {
 std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options) {
   const std::optional<std::string> problem = find_problem(options);
   OCTET_CHECK(!problem.has_value(), *problem);
-  const int num_busy_threads = options.num_ranks * options.threads_per_rank;
-  const auto communicator = std::make_shared<Communicator>(options.num_ranks, num_busy_threads);
+  const int num_threads = options.num_ranks * options.threads_per_rank;
+  const bool own_cpus = num_threads <= static_cast<int>(usable_cpus().size());
+  const auto communicator = std::make_shared<Communicator>(options.num_ranks, own_cpus);
   // The CPUs of a rank's threads, or none.
   const auto cpus_of = [&](int rank) {
     std::vector<int> cpus;
@@ -90,17 +92,17 @@ std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options) 
   std::vector<std::unique_ptr<Backend>> ranks;
   for (int rank = 0; rank < options.num_ranks; ++rank) {
     ranks.push_back(std::make_unique<CpuBackend>(rank, select_kernels(options.isa), communicator,
-                                                 options.threads_per_rank, num_busy_threads, cpus_of(rank)));
+                                                 options.threads_per_rank, own_cpus, cpus_of(rank)));
   }
   return ranks;
 }
 
 CpuBackend::CpuBackend(int rank, const CpuKernels& kernels, std::shared_ptr<Communicator> communicator,
-                       int num_threads, int num_busy_threads, const std::vector<int>& cpus)
+                       int num_threads, bool own_cpus, const std::vector<int>& cpus)
     : rank_(rank),
       kernels_(kernels),
       communicator_(std::move(communicator)),
-      threads_(num_threads, num_busy_threads, cpus) {}
+      threads_(num_threads, own_cpus, cpus) {}
 
 std::unique_ptr<Buffer> CpuBackend::allocate(int64_t num_bytes) {
   return allocate_host_buffer(num_bytes);

@@ -33,7 +33,7 @@ class Scratch {
 class CpuBackend final : public Backend {
  public:
   CpuBackend(int rank, const CpuKernels& kernels, std::shared_ptr<Communicator> communicator, int num_threads,
-             int num_busy_threads, const std::vector<int>& cpus);
+             bool own_cpus, const std::vector<int>& cpus);
 
   const char* name() const override { return kernels_.name; }
   int rank() const override { return rank_; }

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 namespace octet::kernels {
-
 namespace {
 
 // A CPU that the process may no longer use leaves the thread where it is.
@@ -20,8 +19,8 @@ void pin(std::thread& thread, int cpu) {
 
 }  // namespace
 
-ThreadGroup::ThreadGroup(int num_threads, int num_busy_threads, const std::vector<int>& cpus)
-    : num_threads_(num_threads), begin_(num_threads, num_busy_threads), end_(num_threads, num_busy_threads) {
+ThreadGroup::ThreadGroup(int num_threads, bool own_cpus, const std::vector<int>& cpus)
+    : num_threads_(num_threads), begin_(num_threads, own_cpus), end_(num_threads, own_cpus) {
   threads_.reserve(static_cast<size_t>(num_threads - 1));
   for (int thread = 1; thread < num_threads; ++thread) {
     threads_.emplace_back([this, thread] { serve(thread); });

@@ -12,9 +12,9 @@ namespace octet::kernels {
 
 class ThreadGroup {
  public:
-  // num_busy_threads: threads of all ranks of the stage, see Barrier. cpus: [num_threads] where the threads
+  // own_cpus: see Barrier. cpus: [num_threads] where the threads
   // run, or empty. The calling thread is not pinned: threads that it starts later would inherit that.
-  ThreadGroup(int num_threads, int num_busy_threads, const std::vector<int>& cpus);
+  ThreadGroup(int num_threads, bool own_cpus, const std::vector<int>& cpus);
   ~ThreadGroup();
   ThreadGroup(const ThreadGroup&) = delete;
   ThreadGroup& operator=(const ThreadGroup&) = delete;
