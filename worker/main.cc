@@ -26,22 +26,6 @@ namespace {
 constexpr Duration kTick = std::chrono::milliseconds(100);  // of health and of waits for signals
 constexpr std::chrono::milliseconds kCallsEndTimeout(500);  // of open calls, once the streams are told to end
 
-// What the words of a flag mean. The flags admit no others.
-WeightOptions weight_options(const WorkerConfig& config) {
-  WeightOptions options;
-  if (config.weights == "bf16") options.format = kernels::WeightFormat::kBFloat16;
-  if (config.weights == "int8") options.format = kernels::WeightFormat::kInt8;
-  if (config.weights == "fp8") options.format = kernels::WeightFormat::kFloat8;
-  if (config.activations == "fp32") options.activations = ActivationType::kFloat32;
-  return options;
-}
-
-kernels::CpuIsa cpu_isa(const WorkerConfig& config) {
-  if (config.cpu_isa == "avx2") return kernels::CpuIsa::kAvx2;
-  if (config.cpu_isa == "avx512") return kernels::CpuIsa::kAvx512;
-  return config.cpu_isa == "avx512_bf16" ? kernels::CpuIsa::kAvx512Bf16 : kernels::CpuIsa::kBest;
-}
-
 PinThreads pin_threads(const WorkerConfig& config) {
   if (config.pin_threads == "on") return PinThreads::kOn;
   return config.pin_threads == "off" ? PinThreads::kOff : PinThreads::kAuto;
@@ -56,8 +40,8 @@ StageConfig stage_config(const WorkerConfig& config) {
   stage.threads_per_rank = config.threads_per_rank;
   stage.backend = config.backend;
   stage.pin_threads = pin_threads(config);
-  stage.cpu_isa = cpu_isa(config);
-  stage.weights = weight_options(config);
+  stage.cpu_isa = kernels::cpu_isa_named(config.cpu_isa);
+  stage.weights = weight_options_named(config.weights, config.activations);
   stage.layers_per_stage = config.layers_per_stage;
   stage.block_size = config.block_size;
   stage.max_batch_tokens = config.max_batch_tokens;

@@ -54,6 +54,12 @@ int64_t divide_up(int64_t a, int64_t b) {
 
 }  // namespace
 
+CpuIsa cpu_isa_named(std::string_view name) {
+  if (name == "avx2") return CpuIsa::kAvx2;
+  if (name == "avx512") return CpuIsa::kAvx512;
+  return name == "avx512_bf16" ? CpuIsa::kAvx512Bf16 : CpuIsa::kBest;
+}
+
 std::optional<std::string> find_problem(const CpuOptions& options) {
   if (options.num_ranks < 1 || options.num_ranks > kMaxCpuRanks) {
     return "the CPU backend has 1 to " + std::to_string(kMaxCpuRanks) + " ranks, not " +

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -17,6 +18,9 @@ enum class CpuIsa {
   kAvx512,      // AVX-512 F, BW, DQ and VL
   kAvx512Bf16,  // and BF16, VNNI and VBMI
 };
+
+// By the words that flags have for them: avx2, avx512, avx512_bf16; any other is kBest.
+CpuIsa cpu_isa_named(std::string_view name);
 
 struct CpuOptions {
   int num_ranks = 1;         // tensor-parallel ranks of the stage, 1..kMaxCpuRanks

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
 
 #include "kernels/packed_weight.h"
 
@@ -19,5 +20,9 @@ struct WeightOptions {
   std::optional<kernels::WeightFormat> format = std::nullopt;
   ActivationType activations = ActivationType::kBFloat16;
 };
+
+// By the words of the flags: --weights bf16, int8 or fp8, any other is the checkpoint's own; --activations
+// fp32, any other is bf16.
+WeightOptions weight_options_named(std::string_view weights, std::string_view activations);
 
 }  // namespace octet::worker

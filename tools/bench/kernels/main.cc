@@ -50,16 +50,10 @@ absl::StatusOr<std::vector<ModelShape>> chosen_shapes(const std::vector<std::str
   return chosen;
 }
 
-kernels::CpuIsa isa_of(const std::string& name) {
-  if (name == "avx2") return kernels::CpuIsa::kAvx2;
-  if (name == "avx512") return kernels::CpuIsa::kAvx512;
-  return name == "avx512_bf16" ? kernels::CpuIsa::kAvx512Bf16 : kernels::CpuIsa::kBest;
-}
-
 // Errors: INVALID_ARGUMENT naming --cpu-isa or --threads.
 absl::StatusOr<BenchContext> make_context(const Options& options) {
   BenchContext context;
-  context.options.isa = isa_of(options.cpu_isa);
+  context.options.isa = kernels::cpu_isa_named(options.cpu_isa);
   const std::vector<int> cpus = kernels::usable_cpus();
   context.options.threads_per_rank = options.threads > 0 ? options.threads : static_cast<int>(cpus.size());
   if (cpus.size() == static_cast<size_t>(context.options.threads_per_rank)) context.options.cpus = cpus;

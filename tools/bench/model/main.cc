@@ -51,13 +51,8 @@ void add_flags(Flags& flags, Options& options) {
 // The stage's configuration, the words of the flags understood.
 worker::StageConfig stage_config(const Options& options) {
   worker::StageConfig stage = options.stage;
-  if (options.weights == "bf16") stage.weights.format = kernels::WeightFormat::kBFloat16;
-  if (options.weights == "int8") stage.weights.format = kernels::WeightFormat::kInt8;
-  if (options.weights == "fp8") stage.weights.format = kernels::WeightFormat::kFloat8;
-  if (options.activations == "fp32") stage.weights.activations = worker::ActivationType::kFloat32;
-  if (options.cpu_isa == "avx2") stage.cpu_isa = kernels::CpuIsa::kAvx2;
-  if (options.cpu_isa == "avx512") stage.cpu_isa = kernels::CpuIsa::kAvx512;
-  if (options.cpu_isa == "avx512_bf16") stage.cpu_isa = kernels::CpuIsa::kAvx512Bf16;
+  stage.weights = worker::weight_options_named(options.weights, options.activations);
+  stage.cpu_isa = kernels::cpu_isa_named(options.cpu_isa);
   stage.kv_cache_bytes = options.kv_cache_mib << 20;
   return stage;
 }
