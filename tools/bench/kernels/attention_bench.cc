@@ -12,8 +12,6 @@ using kernels::AttentionChunk;
 using kernels::DType;
 using kernels::Tensor;
 
-constexpr int64_t kBlockSize = 16;
-
 struct AttentionCase {
   const char* name;
   int64_t num_sequences;
@@ -48,14 +46,7 @@ void run_attention(benchmark::State& state, const BenchContext& context, const M
   const int64_t num_blocks = run.num_sequences * blocks_each;
   const int64_t cache_elements = num_blocks * kBlockSize * shape.num_kv_heads * shape.head_dim;
   if (!has_memory(state, 2 * 4 * cache_elements)) return;
-  const OwnedTensor keys = random_heads(backend, num_blocks * kBlockSize, shape.num_kv_heads, shape.head_dim);
-  const OwnedTensor values =
-      random_heads(backend, num_blocks * kBlockSize, shape.num_kv_heads, shape.head_dim);
-  const auto cache = [&](const OwnedTensor& tensor) {
-    return Tensor(tensor.storage->data(), DType::kFloat32,
-                  {num_blocks, kBlockSize, shape.num_kv_heads, shape.head_dim});
-  };
-  const kernels::KvLayer kv{cache(keys), cache(values)};
+  const OwnedKvLayer kv = random_kv_layer(backend, num_blocks, shape.num_kv_heads, shape.head_dim);
   const int64_t num_rows = run.num_sequences * run.num_rows;
   const OwnedTensor query = random_heads(backend, num_rows, shape.num_heads, shape.head_dim);
   const OwnedTensor output = random_heads(backend, num_rows, shape.num_heads, shape.head_dim);
@@ -65,9 +56,9 @@ void run_attention(benchmark::State& state, const BenchContext& context, const M
     chunks.push_back({static_cast<int32_t>(s * run.num_rows), static_cast<int32_t>(run.num_rows),
                       static_cast<int32_t>(run.start_position), tables[static_cast<size_t>(s)]});
   }
-  backend.paged_attention(output.tensor, query.tensor, kv, chunks);  // grows scratch memory
+  backend.paged_attention(output.tensor, query.tensor, kv.layer, chunks);  // grows scratch memory
   const Time began = now();
-  for (auto _ : state) backend.paged_attention(output.tensor, query.tensor, kv, chunks);
+  for (auto _ : state) backend.paged_attention(output.tensor, query.tensor, kv.layer, chunks);
   // Row r of a sequence sees start_position + r + 1 keys.
   const auto rows = static_cast<double>(run.num_rows);
   const double seen = rows * (static_cast<double>(run.start_position) + (rows + 1) / 2) *

@@ -93,6 +93,18 @@ OwnedTensor random_heads(kernels::Backend& backend, int64_t num_tokens, int64_t 
   return {buffer, Tensor(buffer->data(), DType::kFloat32, {num_tokens, num_heads, head_dim})};
 }
 
+OwnedKvLayer random_kv_layer(kernels::Backend& backend, int64_t num_blocks, int64_t num_kv_heads,
+                             int64_t head_dim) {
+  OwnedKvLayer kv;
+  kv.keys = random_heads(backend, num_blocks * kBlockSize, num_kv_heads, head_dim);
+  kv.values = random_heads(backend, num_blocks * kBlockSize, num_kv_heads, head_dim);
+  const auto cache = [&](const OwnedTensor& tensor) {
+    return Tensor(tensor.storage->data(), DType::kFloat32, {num_blocks, kBlockSize, num_kv_heads, head_dim});
+  };
+  kv.layer = {cache(kv.keys), cache(kv.values)};
+  return kv;
+}
+
 void add_benchmark(const std::string& name, std::function<void(benchmark::State&)> run) {
   benchmark::RegisterBenchmark(name.c_str(), std::move(run))->UseRealTime()->Unit(benchmark::kMicrosecond);
 }

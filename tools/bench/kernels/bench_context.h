@@ -54,6 +54,16 @@ OwnedTensor random_matrix(kernels::Backend& backend, kernels::DType dtype, int64
 // The same as [tokens, heads, head_dim] fp32.
 OwnedTensor random_heads(kernels::Backend& backend, int64_t num_tokens, int64_t num_heads, int64_t head_dim);
 
+// Keys and values of one layer, of so many blocks of kBlockSize tokens, in memory of their own.
+struct OwnedKvLayer {
+  OwnedTensor keys;
+  OwnedTensor values;
+  kernels::KvLayer layer;
+};
+inline constexpr int64_t kBlockSize = 16;
+OwnedKvLayer random_kv_layer(kernels::Backend& backend, int64_t num_blocks, int64_t num_kv_heads,
+                             int64_t head_dim);
+
 // Adds a benchmark in real time, since work is done by other threads too.
 void add_benchmark(const std::string& name, std::function<void(benchmark::State&)> run);
 

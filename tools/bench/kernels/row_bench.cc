@@ -14,7 +14,6 @@ using kernels::Tensor;
 
 constexpr int64_t kRows[] = {1, 16, 512};
 constexpr float kEpsilon = 1e-5f;
-constexpr int64_t kBlockSize = 16;
 constexpr int64_t kMaxEmbeddingRows = 32768;  // of the table; more are as far apart
 
 Tensor first_row(const Tensor& matrix) {
@@ -66,21 +65,15 @@ void run_rotary(benchmark::State& state, const BenchContext& context, const Mode
   const OwnedTensor key = random_heads(backend, num_rows, shape.num_kv_heads, shape.head_dim);
   const OwnedTensor value = random_heads(backend, num_rows, shape.num_kv_heads, shape.head_dim);
   const int64_t num_blocks = (num_rows + kBlockSize - 1) / kBlockSize;
-  const OwnedTensor keys = random_heads(backend, num_blocks * kBlockSize, shape.num_kv_heads, shape.head_dim);
-  const OwnedTensor values =
-      random_heads(backend, num_blocks * kBlockSize, shape.num_kv_heads, shape.head_dim);
-  const auto cache = [&](const OwnedTensor& tensor) {
-    return Tensor(tensor.storage->data(), DType::kFloat32,
-                  {num_blocks, kBlockSize, shape.num_kv_heads, shape.head_dim});
-  };
-  const kernels::KvLayer kv{cache(keys), cache(values)};
+  const OwnedKvLayer kv = random_kv_layer(backend, num_blocks, shape.num_kv_heads, shape.head_dim);
   const kernels::RotaryTable table =
       kernels::make_rotary_table(backend, num_rows, shape.head_dim / 2, 10000.0f);
   std::vector<int32_t> positions(static_cast<size_t>(num_rows));
   std::iota(positions.begin(), positions.end(), 0);
   const Time began = now();
   for (auto _ : state) {
-    backend.rotary_and_kv_write(query.tensor, key.tensor, value.tensor, positions, positions, table, kv);
+    backend.rotary_and_kv_write(query.tensor, key.tensor, value.tensor, positions, positions, table,
+                                kv.layer);
   }
   const auto head_bytes = static_cast<double>(4 * num_rows * shape.head_dim);
   const auto num_heads = static_cast<double>(shape.num_heads);
