@@ -3,16 +3,15 @@
 //   bf16   the nearest bf16, ties to even
 //   int8   scale = max |w| of a group of 32 / 127 rounded up to bf16; the nearest integer to w / scale
 //   fp8    scale = max |w| of a column / 448; the nearest E4M3 to w / scale, ties to even. An fp8 weight
-//   keeps its bits
-//          and its scales.
+//          keeps its bits and its scales.
 //
 // Shapes     weight [num_columns, depth] bf16, fp32 or fp8, rows may be strided.
 // Mapping    a thread takes a contiguous part of the panels, the one that it reads in packed_linear().
-// Precision  int8: half a step of 1 / 127 of the group's largest; fp8: 2^-4 of the element, or 2^-10 of 1 /
-// 448 of the
-//            column's largest if that is more. A column or group with a NaN gets the scale NaN.
+// Precision  int8: half a step of 1 / 127 of the group's largest; fp8: 2^-4 of the element, or 2^-10 of
+//            1 / 448 of the column's largest if that is more. A column or group with a NaN gets the scale
+//            NaN.
 // Cost       a read of the weight and a write of the packed one; once at load.
-// Checked by tests/kernels/pack_test.cc.
+// Checked by tests/kernels/packed_linear_test.cc.
 #include "kernels/cpu/float8.h"
 #include "kernels/cpu/op_kernels.h"
 #include "kernels/cpu/packed_layout.h"
@@ -49,6 +48,10 @@ uint8_t to_float8(float x) {
   return static_cast<uint8_t>(sign | (magnitude < bits_of(0x1p-6f) ? subnormal : normal));
 }
 
+int64_t minimum(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
 // Reads rows of the weight as fp32.
 class Source {
  public:
@@ -57,7 +60,7 @@ class Source {
   // Elements [first, first + count) of column n; zeros past the matrix' end, up to count.
   void read(int64_t n, int64_t first, int64_t count, float* out) const {
     const int64_t left = n < args_.num_columns ? args_.depth - first : 0;
-    const int64_t valid = left < 0 ? 0 : (left < count ? left : count);
+    const int64_t valid = left < 0 ? 0 : minimum(left, count);
     const int64_t offset = n * args_.weight_stride + first;
     if (args_.weight_type == DType::kFloat32) {
       const float* const row = static_cast<const float*>(args_.weight) + offset;
@@ -84,12 +87,8 @@ class Source {
   const PackArgs& args_;
 };
 
-constexpr int64_t kPieceDepth =
-    32;  // elements of a column taken at once: the columns of a panel in turn fill 1 KB
-
-int64_t minimum(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
+// Elements of a column taken at once: the columns of a panel in turn fill 1 KB.
+constexpr int64_t kPieceDepth = 32;
 
 char* panel_of(const PackArgs& args, int64_t panel) {
   return args.packed + panel * panel_bytes(args.format, args.depth);

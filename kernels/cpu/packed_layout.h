@@ -3,13 +3,11 @@
 // A packed weight is a row of panels of 16 columns, so that a vector holds one depth step of 16 outputs and
 // an output's sum is one lane: no sums across lanes, and the same additions for any number of rows.
 //   bf16   panel: [num_pairs][16 columns][2] bf16, depth 2 * pair and 2 * pair + 1 of a column side by side
-//   fp8    panel: [num_pairs / 2] of 64 bytes, eight times { 8 weights of a pair, 8 of the next one } in
-//   bf16's order,
-//          which unpacking the low and high halves of 16 bytes takes apart; after the last panel
-//          [num_panels][16] fp32 scales
+//   fp8    panel: [num_pairs / 2] of 64 bytes, four times { 8 weights of a pair, 8 of the next one } in
+//          bf16's order, which unpacking the low and high halves of 16 bytes takes apart; after the last
+//          panel [num_panels][16] fp32 scales
 //   int8   panel: [num_blocks] of { [16 quads][16 columns][4] u8, the weight + 128; [2 groups][16] bf16
-//   scales },
-//          a block is 64 deep, a group 32
+//          scales }, a block is 64 deep, a group 32
 // Depth and columns are padded with zeros.
 //
 // Rounded activations lie in blocks of neighbouring rows, [num_pairs][rows of the block] pairs of bf16 or

@@ -3,18 +3,16 @@
 //   output[t, n] = epilogue(sum_k round(input[t, k]) * weight[n, k])
 //
 // Shapes     output [num_rows, num_columns] fp32, rows may be strided; input and weight as packed_layout.h
-// says. Mapping    a thread takes a contiguous part of the panels. It walks over them a few at a time, as
-// many as leave all
-//            sums of a block of rows in registers, over their depth in pieces that stay in L2, and over the
-//            blocks of rows. Up to block_limits().rows_alone rows are one block: every weight is then read
-//            once, from memory. fp8 is expanded to bf16 a piece at a time.
+//            says.
+// Mapping    a thread takes a contiguous part of the panels. It walks over them a few at a time, as many as
+//            leave all sums of a block of rows in registers, over their depth in pieces that stay in L1, and
+//            over the blocks of rows. Up to block_limits().rows_alone rows are one block: every weight is
+//            then read once, from memory. fp8 is expanded to bf16 a piece at a time.
 // Precision  one chain of fp32 additions an element, in order of depth. bf16, fp8: packed_simd.h's pairs.
-// int8: exact
-//            int32 sums of a group of 32, then sum = fma(group, weight scale * row scale, sum).
+//            int8: exact int32 sums of a group of 32, then sum = fma(group, weight scale * row scale, sum).
 // Cost       decode: the packed bytes once; prefill: 2 * num_rows * num_columns * depth operations, all but
-// the sums'
-//            loads and stores (one a piece or, for int8, a group) on registers. 64-byte loads a bf16 product:
-//            14 / 24.
+//            the sums' loads and stores (one a piece or, for int8, a group) on registers. Loads a bf16
+//            product: 14 / 24.
 // Checked by tests/kernels/packed_linear_test.cc.
 #include "kernels/cpu/float8.h"
 #include "kernels/cpu/op_kernels.h"
@@ -25,7 +23,7 @@
 namespace octet::kernels::OCTET_ISA {
 namespace {
 
-constexpr int64_t kPieceDepth = 512;   // of two panels with many rows: 128 KB of bf16
+constexpr int64_t kPieceDepth = 512;   // of two panels with many rows: 32 KB of bf16
 constexpr int64_t kAheadBytes = 8192;  // prefetched ahead of where panels are read, in all
 
 // A block of rows times a few panels, over a piece of the depth.
@@ -220,8 +218,8 @@ class Product {
 
  private:
   // How much of the depth to take from k on. Alone, a block of rows reads the panels from memory: all but
-  // their end prefetches itself, and their end prefetches the next panels. Many blocks read them from L2 but
-  // for the first.
+  // their end prefetches itself, and their end prefetches the next panels. Many blocks read a
+  // piece from L1, all but the first.
   int64_t depth_of_piece(int64_t k, int num_panels) const {
     const int64_t left = padded_depth_ - k;
     int64_t depth = kPieceDepth;

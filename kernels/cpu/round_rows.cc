@@ -5,10 +5,12 @@
 //   int8 weights           scale = max |x| of a group of 32 / 127, the nearest integer to x * (127 / max |x|)
 //
 // Shapes     input [num_rows, depth] fp32, rows may be strided; output as packed_layout.h says, zeros past
-// depth. Mapping    a thread takes a contiguous part of the blocks of rows. Precision  a row's values depend
-// on that row only. A group with a NaN has the scale NaN, so that it stays visible. Cost       4 + 2 (bf16)
-// or 4 + 1 (int8) bytes an element; done once for all columns. Checked by
-// tests/kernels/packed_linear_test.cc.
+//            depth.
+// Mapping    a thread takes a contiguous part of the blocks of rows.
+// Precision  a row's values depend on that row only. A group with a NaN has the scale NaN, so that it stays
+//            visible.
+// Cost       4 + 2 (bf16) or 4 + 1 (int8) bytes an element; done once for all columns.
+// Checked by tests/kernels/packed_linear_test.cc.
 #include "kernels/cpu/op_kernels.h"
 #include "kernels/cpu/packed_layout.h"
 #include "kernels/cpu/packed_simd.h"
