@@ -93,6 +93,8 @@ struct PackedLinearArgs {
 
 // Rows that packed_linear() takes at once, so that its memory is bounded.
 inline constexpr int64_t kMaxPackedRows = 768;
+// Panels that packed_linear() reads side by side at most.
+inline constexpr int64_t kMaxPanelsAtOnce = 2;
 // What round_rows() writes for one element at most; depth is rounded up to the packed layout's blocks.
 inline constexpr int64_t kMaxRoundedBytes = 4;
 // What packed_linear() needs for each thread: sums of all rows with the panels it is at, and expanded fp8.

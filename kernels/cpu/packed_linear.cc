@@ -329,10 +329,12 @@ class Product {
 
 void packed_linear(const PackedLinearArgs& args, int64_t first_panel, int64_t last_panel, char* scratch) {
   Product product(args, scratch);
+  // The panels after the thread's own are prefetched too: it most often takes them next.
+  const int64_t num_panels = count_panels(args.num_columns);
   int at_once = product.panels_at_once();
   for (int64_t panel = first_panel; panel < last_panel; panel += at_once) {
     while (panel + at_once > last_panel) at_once /= 2;
-    product.multiply(panel, at_once, panel + at_once == last_panel);
+    product.multiply(panel, at_once, panel + at_once >= num_panels);
   }
 }
 

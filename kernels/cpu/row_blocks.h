@@ -24,7 +24,7 @@ constexpr BlockLimits block_limits(WeightFormat format) {
 
 // Panels whose sums with so many rows fit in registers, a power of two.
 constexpr int count_panels_at_once(WeightFormat format, int64_t rows) {
-  int panels = 8;
+  int panels = int{kMaxPanelsAtOnce};
   while (panels > 1 && rows * panels > block_limits(format).sums) panels /= 2;
   return panels;
 }
