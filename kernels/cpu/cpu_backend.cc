@@ -215,9 +215,12 @@ void CpuBackend::do_packed_linear(Tensor output, Tensor input, const PackedWeigh
                                    .output_stride = output.row_stride(),
                                    .num_columns = weight.num_columns,
                                    .epilogue = epilogue};
-    threads_.run(count_panels(weight.num_columns), min_part(count * weight.depth * kPanelColumns),
-                 [&](int64_t first_panel, int64_t last_panel, int thread) {
-                   kernels_.packed_linear(args, first_panel, last_panel,
+    // Panels are taken some at a time, as many as the kernel reads side by side with one row.
+    const int64_t num_panels = count_panels(weight.num_columns);
+    const int64_t at_once = std::clamp<int64_t>(num_panels / threads_.num_threads(), 1, kMaxPanelsAtOnce);
+    threads_.run(divide_up(num_panels, at_once), min_part(count * weight.depth * kPanelColumns * at_once),
+                 [&](int64_t begin, int64_t end, int thread) {
+                   kernels_.packed_linear(args, begin * at_once, std::min(end * at_once, num_panels),
                                           scratch + thread * kPackedScratchBytes);
                  });
   }
