@@ -25,8 +25,11 @@ void check_same_shape(const Tensor& a, const Tensor& b) {
 }
 
 void check_kv(const KvLayer& kv) {
-  OCTET_CHECK(kv.keys.rank() == 4 && kv.keys.dtype() == DType::kFloat32 && kv.keys.packed());
-  OCTET_CHECK(kv.values.rank() == 4 && kv.values.dtype() == DType::kFloat32 && kv.values.packed());
+  const DType type = kv.keys.dtype();
+  OCTET_CHECK(type == DType::kFloat32 || type == DType::kBFloat16, "a KV cache of type ",
+              static_cast<int>(type));
+  OCTET_CHECK(kv.keys.rank() == 4 && kv.keys.packed());
+  OCTET_CHECK(kv.values.rank() == 4 && kv.values.dtype() == type && kv.values.packed());
   check_same_shape(kv.keys, kv.values);
 }
 

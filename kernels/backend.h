@@ -33,7 +33,7 @@ enum class Epilogue {
 
 // One layer's keys and values in blocks of the paged KV cache.
 struct KvLayer {
-  Tensor keys;    // [num_blocks, block_size, num_kv_heads, head_dim] fp32
+  Tensor keys;    // [num_blocks, block_size, num_kv_heads, head_dim] fp32 or bf16
   Tensor values;  // the same
 };
 
@@ -102,15 +102,16 @@ class Backend {
   void add(Tensor output, Tensor input);
 
   // Rotates the first rotary_dim dimensions of each head of query (in place) and key, pairing i with
-  // i + rotary_dim / 2, by the angle of positions[t]; writes the rotated key and the value to kv at slots[t]
-  // = block * block_size + offset. query: [T, num_heads, head_dim] fp32; key, value: [T, num_kv_heads,
-  // head_dim] fp32.
+  // i + rotary_dim / 2, by the angle of positions[t]; writes the rotated key and the value, rounded to the
+  // cache's type, to kv at slots[t] = block * block_size + offset. query: [T, num_heads, head_dim] fp32; key,
+  // value: [T, num_kv_heads, head_dim] fp32.
   void rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
                            std::span<const int32_t> slots, const RotaryTable& table, const KvLayer& kv);
 
   // Causal attention of each chunk's rows over its sequence's keys and values in the paged cache: softmax(q
-  // k^T / sqrt(head_dim)) v in fp32, query head h with KV head h / (num_heads / num_kv_heads), keys in fixed
-  // blocks from position 0. output, query: [T, num_heads, head_dim] fp32. Chunks cover rows [0, T) in order.
+  // k^T / sqrt(head_dim)) v, query head h with KV head h / (num_heads / num_kv_heads), keys in fixed blocks
+  // from position 0. With a cache in bf16, queries and the softmax's weights are rounded to bf16 too; sums
+  // are in fp32. output, query: [T, num_heads, head_dim] fp32. Chunks cover rows [0, T) in order.
   void paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                        std::span<const AttentionChunk> chunks);
 

@@ -264,8 +264,9 @@ void CpuBackend::do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value,
                            .slots = slots.data(),
                            .cosines = table.cosines.data<float>(),
                            .sines = table.sines.data<float>(),
-                           .cached_keys = kv.keys.data<float>(),
-                           .cached_values = kv.values.data<float>(),
+                           .cached_keys = kv.keys.data<void>(),
+                           .cached_values = kv.values.data<void>(),
+                           .cache_type = kv.keys.dtype(),
                            .num_heads = query.size(1),
                            .num_kv_heads = key.size(1),
                            .head_dim = query.size(2),
@@ -278,8 +279,8 @@ void CpuBackend::do_paged_attention(Tensor output, Tensor query, const KvLayer& 
                                     std::span<const AttentionChunk> chunks) {
   const AttentionArgs args = {.output = output.data<float>(),
                               .query = query.data<float>(),
-                              .keys = kv.keys.data<float>(),
-                              .values = kv.values.data<float>(),
+                              .keys = kv.keys.data<void>(),
+                              .values = kv.values.data<void>(),
                               .num_heads = query.size(1),
                               .num_kv_heads = kv.keys.size(2),
                               .head_dim = query.size(2),
@@ -293,12 +294,12 @@ void CpuBackend::do_paged_attention(Tensor output, Tensor query, const KvLayer& 
   if (threads_.num_threads() > 1 && static_cast<int64_t>(tiles_.size()) < threads_.num_threads()) {
     make_tiles(args.num_heads, args.num_kv_heads, std::min(group, kSmallTileHeads), chunks);
   }
-  const int64_t scratch_per_thread = kMaxTileQueries * divide_up(args.head_dim, kLanes) * kLanes;
-  const size_t scratch_size = static_cast<size_t>(threads_.num_threads() * scratch_per_thread);
-  if (scratch_.size() < scratch_size) scratch_.resize(scratch_size);
+  const int64_t thread_bytes = divide_up(args.head_dim, kLanes) * kLanes * kAttentionScratchBytes;
+  char* const scratch = attention_scratch_.grown(threads_.num_threads() * thread_bytes);
+  const auto attend =
+      kv.keys.dtype() == DType::kBFloat16 ? kernels_.paged_attention_bf16 : kernels_.paged_attention;
   threads_.run(static_cast<int64_t>(tiles_.size()), 1, [&](int64_t first, int64_t last, int thread) {
-    kernels_.paged_attention(args, tiles_.data() + first, last - first,
-                             scratch_.data() + thread * scratch_per_thread);
+    attend(args, tiles_.data() + first, last - first, scratch + thread * thread_bytes);
   });
 }
 

@@ -72,7 +72,7 @@ class CpuBackend final : public Backend {
   const std::shared_ptr<Communicator> communicator_;
   ThreadGroup threads_;
   std::vector<AttentionTile> tiles_;  // of the running paged_attention; kept for its capacity
-  std::vector<float> scratch_;        // [num_threads, kMaxTileQueries, padded head_dim]
+  Scratch attention_scratch_;         // [num_threads, padded head_dim, kAttentionScratchBytes]
   Scratch rounded_;                   // the activations of the running packed linear()
   Scratch rounded_scales_;            // of int8 activations
   Scratch rounded_offsets_;           // the same

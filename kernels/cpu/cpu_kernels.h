@@ -110,8 +110,9 @@ struct RotaryArgs {
   const int32_t* slots;      // [num_tokens]
   const float* cosines;      // [max_positions, half]
   const float* sines;        // [max_positions, half]
-  float* cached_keys;        // [num_slots, num_kv_heads, head_dim]
-  float* cached_values;      // [num_slots, num_kv_heads, head_dim]
+  void* cached_keys;         // [num_slots, num_kv_heads, head_dim] of cache_type
+  void* cached_values;       // [num_slots, num_kv_heads, head_dim] of cache_type
+  DType cache_type;          // fp32 or bf16
   int64_t num_heads;
   int64_t num_kv_heads;
   int64_t head_dim;
@@ -119,10 +120,10 @@ struct RotaryArgs {
 };
 
 struct AttentionArgs {
-  float* output;        // [num_tokens, num_heads, head_dim]
-  const float* query;   // [num_tokens, num_heads, head_dim]
-  const float* keys;    // [num_blocks, block_size, num_kv_heads, head_dim]
-  const float* values;  // [num_blocks, block_size, num_kv_heads, head_dim]
+  float* output;       // [num_tokens, num_heads, head_dim]
+  const float* query;  // [num_tokens, num_heads, head_dim]
+  const void* keys;    // [num_blocks, block_size, num_kv_heads, head_dim], of the kernel's type
+  const void* values;  // [num_blocks, block_size, num_kv_heads, head_dim]
   int64_t num_heads;
   int64_t num_kv_heads;
   int64_t head_dim;
@@ -141,7 +142,10 @@ struct AttentionTile {
   const int32_t* block_table;  // of the tile's sequence
 };
 
-inline constexpr int64_t kMaxTileQueries = 16;
+inline constexpr int64_t kMaxTileQueries = 32;
+// What paged_attention() needs for each thread and each dimension of a head, rounded up to kLanes: sums of
+// all queries and, with a bf16 cache, queries, keys and values of a block as packed_simd.h reads them.
+inline constexpr int64_t kAttentionScratchBytes = kMaxTileQueries * 14 + 8;
 
 struct CpuKernels {
   const char* name;
@@ -157,9 +161,12 @@ struct CpuKernels {
   void (*packed_linear)(const PackedLinearArgs& args, int64_t first_panel, int64_t last_panel, char* scratch);
   void (*add)(float* output, const float* input, int64_t num_elements);
   void (*rotary_and_kv_write)(const RotaryArgs& args, int64_t first_row, int64_t last_row);
-  // scratch: [kMaxTileQueries, head_dim rounded up to kLanes] fp32.
+  // With a cache in fp32, and in bf16. scratch: [head_dim rounded up to kLanes, kAttentionScratchBytes],
+  // aligned to 64.
   void (*paged_attention)(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
-                          float* scratch);
+                          char* scratch);
+  void (*paged_attention_bf16)(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
+                               char* scratch);
 };
 
 extern const CpuKernels kAvx2Kernels;

@@ -15,6 +15,7 @@ extern const CpuKernels OCTET_KERNEL_TABLE = {
     .add = OCTET_ISA::add,
     .rotary_and_kv_write = OCTET_ISA::rotary_and_kv_write,
     .paged_attention = OCTET_ISA::paged_attention,
+    .paged_attention_bf16 = OCTET_ISA::paged_attention_bf16,
 };
 
 }  // namespace octet::kernels

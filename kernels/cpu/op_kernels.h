@@ -15,7 +15,8 @@ void round_rows(const float* input, int64_t input_stride, const RoundedRows& row
 void packed_linear(const PackedLinearArgs& args, int64_t first_panel, int64_t last_panel, char* scratch);
 void add(float* output, const float* input, int64_t num_elements);
 void rotary_and_kv_write(const RotaryArgs& args, int64_t first_row, int64_t last_row);
-void paged_attention(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
-                     float* scratch);
+void paged_attention(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles, char* scratch);
+void paged_attention_bf16(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
+                          char* scratch);
 
 }  // namespace octet::kernels::OCTET_ISA

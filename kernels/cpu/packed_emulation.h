@@ -54,6 +54,14 @@ inline void round_to_pairs(F32x16 x, Pair* pairs) {
   for (uint32_t& b : bits) b = round_to_bfloat16(b);
   __builtin_memcpy(pairs, bits, sizeof bits);
 }
+// out: [16] bf16
+inline void round_to_bfloat16(F32x16 x, uint16_t* out) {
+  float lanes[kLanes];
+  store(lanes, x);
+  uint32_t bits[kLanes];
+  __builtin_memcpy(bits, lanes, sizeof bits);
+  for (int i = 0; i < kLanes; ++i) out[i] = static_cast<uint16_t>(round_to_bfloat16(bits[i]) >> 16);
+}
 
 // A quad of a row: bytes 0 and 2, and bytes 1 and 3, as two 16-bit numbers each.
 struct Quad {

@@ -30,6 +30,10 @@ inline F32x16 add_products(F32x16 sum, const PairWeights& weights, const Pair& r
 inline void round_to_pairs(F32x16 x, Pair* pairs) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(pairs), (__m256i)_mm512_cvtneps_pbh(x.v));
 }
+// out: [16] bf16
+inline void round_to_bfloat16(F32x16 x, uint16_t* out) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), (__m256i)_mm512_cvtneps_pbh(x.v));
+}
 
 struct Quad {
   uint32_t bytes;

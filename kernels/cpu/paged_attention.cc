@@ -1,4 +1,4 @@
-// Causal attention over the paged KV cache, for prefill chunks and decodes alike.
+// Causal attention over a paged KV cache in fp32, for prefill chunks and decodes alike.
 //
 //   output[t, h] = softmax_j(query[t, h] . keys[j, g] / sqrt(head_dim)) . values[j, g],  j <= position of t,
 //   g = h / (num_heads / num_kv_heads)
@@ -6,33 +6,24 @@
 // Shapes     output, query [num_tokens, num_heads, head_dim] fp32; keys, values [num_blocks, block_size,
 //            num_kv_heads, head_dim] fp32, found through the sequence's block table.
 // Requires   block ids inside the cache (Backend::paged_attention checks them).
-// Mapping    a thread takes a contiguous part of the tiles (AttentionTile): up to sixteen queries that share
-//            keys and values. For each tile it walks over the keys in blocks of 32 positions, counted from
-//            position 0, with an online softmax; a block of head_dim 192 (48 KB) stays in L1 and L2.
+// Mapping    a thread takes a contiguous part of the tiles (AttentionTile): up to 32 queries that share keys
+//            and values. For each tile it walks over the keys in blocks of 32 positions, counted from
+//            position 0, with an online softmax; a block of head_dim 192 (48 KB) stays in L2.
 // Precision  fp32. A score is dot_block()'s sum, a block's weights are added in simd.h's order, values are
 //            added in order of position. So a row's bits depend on its query, its position and the keys and
 //            values up to it; not on the tile, the chunk or the size of the cache's blocks.
 // Cost       8 * (position + 1) * head_dim bytes of cache for each row and KV head; decode is memory bound.
 // Checked by tests/kernels/paged_attention_test.cc.
 #include "kernels/cpu/dot_block.h"
+#include "kernels/cpu/online_softmax.h"
 #include "kernels/cpu/op_kernels.h"
 #include "kernels/cpu/simd.h"
 
 namespace octet::kernels::OCTET_ISA {
 namespace {
 
-constexpr int64_t kKeyBlock = 32;  // positions
-constexpr int kKeyColumns = 4;     // keys in one dot_block()
-constexpr int kChunksAtOnce = 4;   // of kLanes dimensions of the values
-
-// The online softmax of one query over the blocks so far.
-struct QueryState {
-  const float* query;  // [head_dim]
-  float* sums;         // [head_dim rounded up to kLanes], of exp(score - maximum) * value
-  float maximum;
-  float denominator;  // sum of exp(score - maximum)
-  int64_t num_keys;   // this query sees positions [0, num_keys)
-};
+constexpr int kKeyColumns = 4;    // keys in one dot_block()
+constexpr int kChunksAtOnce = 4;  // of kLanes dimensions of the values
 
 // Keys and values of one KV head at the positions of one block.
 struct KeyBlock {
@@ -40,20 +31,12 @@ struct KeyBlock {
   const float* values[kKeyBlock];  // each [head_dim]
 };
 
-int64_t minimum(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-
 void find_keys(const AttentionArgs& args, const AttentionTile& tile, int64_t first_position, int64_t count,
                KeyBlock& block) {
-  const int64_t kv_head = tile.first_head / (args.num_heads / args.num_kv_heads);
   for (int64_t j = 0; j < count; ++j) {
-    const int64_t position = first_position + j;
-    const int64_t slot =
-        tile.block_table[position / args.block_size] * args.block_size + position % args.block_size;
-    const int64_t offset = (slot * args.num_kv_heads + kv_head) * args.head_dim;
-    block.keys[j] = args.keys + offset;
-    block.values[j] = args.values + offset;
+    const int64_t offset = offset_in_cache(args, tile, first_position + j);
+    block.keys[j] = static_cast<const float*>(args.keys) + offset;
+    block.values[j] = static_cast<const float*>(args.values) + offset;
   }
 }
 
@@ -77,36 +60,6 @@ void score_all(const QueryState* states, int64_t num_queries, const KeyBlock& bl
     score<kMaxBlockRows>(states + q, block, count, head_dim, scores + q);
   }
   for (; q < num_queries; ++q) score<1>(states + q, block, count, head_dim, scores + q);
-}
-
-// Turns a query's scores of this block into weights relative to the new maximum (0 from count on), and scales
-// what it has so far.
-void update_softmax(QueryState& state, float* scores, int64_t count, float scale, int64_t num_chunks) {
-  for (int64_t j = count; j < kKeyBlock; ++j) scores[j] = -__builtin_inff();
-  const F32x16 scales = broadcast(scale);
-  F32x16 largest = broadcast(-__builtin_inff());
-  for (int64_t j = 0; j < kKeyBlock; j += kLanes) {
-    const F32x16 scaled = load(scores + j) * scales;
-    store(scores + j, scaled);
-    largest = maximum(largest, scaled);
-  }
-  const float block_maximum = reduce_maximum(largest);
-  const float new_maximum = block_maximum > state.maximum ? block_maximum : state.maximum;
-  const F32x16 maxima = broadcast(new_maximum);
-  F32x16 sum = zeros();
-  for (int64_t j = 0; j < kKeyBlock; j += kLanes) {
-    const F32x16 weights = exponential_of_nonpositive(load(scores + j) - maxima);
-    store(scores + j, weights);
-    sum = sum + weights;
-  }
-  const F32x16 correction = exponential_of_nonpositive(broadcast(state.maximum) - maxima);
-  for (int64_t c = 0; c < num_chunks; ++c) {
-    store(state.sums + c * kLanes, load(state.sums + c * kLanes) * correction);
-  }
-  float corrections[kLanes];
-  store(corrections, correction);
-  state.denominator = state.denominator * corrections[0] + reduce_add(sum);
-  state.maximum = new_maximum;
 }
 
 // sums[q] += sum_j weights[q][j] * values[j] in order of j, for kChunks chunks of dimensions from `first` on.
@@ -151,11 +104,11 @@ void attend_to_block(QueryState* states, int64_t num_queries, const KeyBlock& bl
   float scores[kMaxTileQueries][kKeyBlock];
   // Queries are in order of their row, so the last one sees the most keys. A score past a query's own keys is
   // computed (its key is there: a later row of the chunk wrote it) and not used.
-  const int64_t most = minimum(states[num_queries - 1].num_keys - first_position, kKeyBlock);
+  const int64_t most = least(states[num_queries - 1].num_keys - first_position, kKeyBlock);
   score_all(states, num_queries, block, most, args.head_dim, scores);
   int64_t counts[kMaxTileQueries];
   for (int64_t q = 0; q < num_queries; ++q) {
-    counts[q] = minimum(states[q].num_keys - first_position, kKeyBlock);
+    counts[q] = least(states[q].num_keys - first_position, kKeyBlock);
     if (counts[q] > 0) update_softmax(states[q], scores[q], counts[q], args.scale, num_chunks);
   }
   for (int64_t q = 0; q < num_queries;) {
@@ -171,43 +124,25 @@ void attend_to_block(QueryState* states, int64_t num_queries, const KeyBlock& bl
   }
 }
 
-void write_output(const AttentionArgs& args, const QueryState& state, float* output) {
-  const F32x16 denominator = broadcast(state.denominator);
-  int64_t d = 0;
-  for (; d + kLanes <= args.head_dim; d += kLanes) store(output + d, load(state.sums + d) / denominator);
-  if (d < args.head_dim) store_first(output + d, load(state.sums + d) / denominator, args.head_dim - d);
-}
-
-void attend(const AttentionArgs& args, const AttentionTile& tile, float* scratch) {
+void attend(const AttentionArgs& args, const AttentionTile& tile, float* sums) {
   const int64_t num_queries = tile.num_rows * tile.num_heads;
   const int64_t num_chunks = (args.head_dim + kLanes - 1) / kLanes;
   QueryState states[kMaxTileQueries];
-  for (int64_t q = 0; q < num_queries; ++q) {
-    const int64_t row = tile.first_row + q / tile.num_heads;
-    const int64_t head = tile.first_head + q % tile.num_heads;
-    states[q] = {.query = args.query + (row * args.num_heads + head) * args.head_dim,
-                 .sums = scratch + q * num_chunks * kLanes,
-                 .maximum = -__builtin_inff(),
-                 .denominator = 0.0f,
-                 .num_keys = tile.start_position + q / tile.num_heads + 1};
-    for (int64_t c = 0; c < num_chunks; ++c) store(states[q].sums + c * kLanes, zeros());
-  }
+  start_queries(args, tile, sums, num_chunks, states);
   const int64_t num_keys = tile.start_position + tile.num_rows;
   KeyBlock block;
   for (int64_t position = 0; position < num_keys; position += kKeyBlock) {
-    find_keys(args, tile, position, minimum(num_keys - position, kKeyBlock), block);
+    find_keys(args, tile, position, least(num_keys - position, kKeyBlock), block);
     attend_to_block(states, num_queries, block, position, args, num_chunks);
   }
-  for (int64_t q = 0; q < num_queries; ++q) {
-    write_output(args, states[q], args.output + (states[q].query - args.query));
-  }
+  for (int64_t q = 0; q < num_queries; ++q) write_output(args, states[q]);
 }
 
 }  // namespace
 
 void paged_attention(const AttentionArgs& args, const AttentionTile* tiles, int64_t num_tiles,
-                     float* scratch) {
-  for (int64_t i = 0; i < num_tiles; ++i) attend(args, tiles[i], scratch);
+                     char* scratch) {
+  for (int64_t i = 0; i < num_tiles; ++i) attend(args, tiles[i], reinterpret_cast<float*>(scratch));
 }
 
 }  // namespace octet::kernels::OCTET_ISA

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/rotary_table.h"
+#include "tests/kernels/kv_storage.h"
 #include "tests/kernels/op_test.h"
 #include "tests/kernels/oracle.h"
 
@@ -27,29 +28,31 @@ const std::vector<Shape>& shapes() {
 
 using RotaryAndKvWriteTest = BackendTest;
 
-TEST_P(RotaryAndKvWriteTest, RotatesQueriesAndKeysAndWritesSlots) {
+void rotate_and_check(Backend& backend, DType cache_type, Random& random) {
   const std::vector<int32_t> positions = {0, 1, 17, 4095, 1000};
   const std::vector<int32_t> slots = {7, 0, 23, 8, 9};
+  // bf16 keeps 8 bits of values below 1.5.
+  const double cache_tolerance = cache_type == DType::kBFloat16 ? 1.0 / 256 : 0.0;
   for (const Shape& shape : shapes()) {
     SCOPED_TRACE(::testing::Message() << shape.num_heads << "/" << shape.num_kv_heads << " heads of "
                                       << shape.head_dim << ", " << shape.rotary_dim << " rotary");
     const int64_t num_tokens = static_cast<int64_t>(positions.size());
-    const RotaryTable table = make_rotary_table(backend(), kMaxPositions, shape.rotary_dim, kTheta);
-    std::vector<float> query = random().vector(num_tokens * shape.num_heads * shape.head_dim);
-    std::vector<float> key = random().vector(num_tokens * shape.num_kv_heads * shape.head_dim);
-    std::vector<float> value = random().vector(num_tokens * shape.num_kv_heads * shape.head_dim);
+    const RotaryTable table = make_rotary_table(backend, kMaxPositions, shape.rotary_dim, kTheta);
+    std::vector<float> query = random.vector(num_tokens * shape.num_heads * shape.head_dim);
+    std::vector<float> key = random.vector(num_tokens * shape.num_kv_heads * shape.head_dim);
+    std::vector<float> value = random.vector(num_tokens * shape.num_kv_heads * shape.head_dim);
     const std::vector<float> old_query = query;
     const std::vector<float> old_key = key;
     const int64_t row = shape.num_kv_heads * shape.head_dim;
-    std::vector<float> keys(static_cast<size_t>(kBlocks * kBlockSize * row), -7.0f);
-    std::vector<float> values = keys;
-    const KvLayer kv = {
-        Tensor(keys.data(), DType::kFloat32, {kBlocks, kBlockSize, shape.num_kv_heads, shape.head_dim}),
-        Tensor(values.data(), DType::kFloat32, {kBlocks, kBlockSize, shape.num_kv_heads, shape.head_dim})};
-    backend().rotary_and_kv_write(heads(query, num_tokens, shape.num_heads, shape.head_dim),
-                                  heads(key, num_tokens, shape.num_kv_heads, shape.head_dim),
-                                  heads(value, num_tokens, shape.num_kv_heads, shape.head_dim), positions,
-                                  slots, table, kv);
+    KvStorage keys(cache_type, kBlocks * kBlockSize * row, -7.0f);
+    KvStorage values = keys;
+    const auto cache = [&](KvStorage& storage) {
+      return storage.tensor({kBlocks, kBlockSize, shape.num_kv_heads, shape.head_dim});
+    };
+    backend.rotary_and_kv_write(heads(query, num_tokens, shape.num_heads, shape.head_dim),
+                                heads(key, num_tokens, shape.num_kv_heads, shape.head_dim),
+                                heads(value, num_tokens, shape.num_kv_heads, shape.head_dim), positions,
+                                slots, table, {cache(keys), cache(values)});
     EXPECT_TRUE(same_bits(key, old_key));
 
     // The angle's rounding to fp32: 4096 * 2^-24, for values up to sqrt(2).
@@ -74,24 +77,34 @@ TEST_P(RotaryAndKvWriteTest, RotatesQueriesAndKeysAndWritesSlots) {
         const std::vector<double> expected =
             oracle::rotate(key.data() + offset, shape.head_dim, shape.rotary_dim, position, kTheta);
         for (int64_t d = 0; d < shape.head_dim; ++d) {
-          ASSERT_NEAR(keys[static_cast<size_t>(slot * row + h * shape.head_dim + d)],
-                      expected[static_cast<size_t>(d)], d < shape.rotary_dim ? tolerance : 0.0);
+          ASSERT_NEAR(keys.at(slot * row + h * shape.head_dim + d), expected[static_cast<size_t>(d)],
+                      cache_tolerance + (d < shape.rotary_dim ? tolerance : 0.0));
         }
       }
-      EXPECT_TRUE(same_bits(rows_of(values, row, slot, 1), rows_of(value, row, t, 1)));
+      std::vector<float> expected_value = rows_of(value, row, t, 1);
+      for (float& x : expected_value) x = rounded_to(cache_type, x);
+      EXPECT_TRUE(same_bits(values.elements(slot * row, row), expected_value));
     }
     for (int64_t slot = 0; slot < kBlocks * kBlockSize; ++slot) {
       if (written[static_cast<size_t>(slot)]) continue;
       const std::vector<float> untouched(static_cast<size_t>(row), -7.0f);
-      EXPECT_TRUE(same_bits(rows_of(keys, row, slot, 1), untouched)) << "slot " << slot;
-      EXPECT_TRUE(same_bits(rows_of(values, row, slot, 1), untouched)) << "slot " << slot;
+      EXPECT_TRUE(same_bits(keys.elements(slot * row, row), untouched)) << "slot " << slot;
+      EXPECT_TRUE(same_bits(values.elements(slot * row, row), untouched)) << "slot " << slot;
     }
   }
 }
 
+TEST_P(RotaryAndKvWriteTest, RotatesQueriesAndKeysAndWritesSlots) {
+  rotate_and_check(backend(), DType::kFloat32, random());
+}
+
+TEST_P(RotaryAndKvWriteTest, RoundsToACacheInBfloat16) {
+  rotate_and_check(backend(), DType::kBFloat16, random());
+}
+
 INSTANTIATE_TEST_SUITE_P(All, RotaryAndKvWriteTest, ::testing::ValuesIn(backend_cases()), backend_name);
 
-TEST(RotaryAndKvWriteBits, AreTheSameOnEveryBackend) {
+void expect_same_bits_on_every_backend(DType cache_type) {
   constexpr int64_t kTokens = 24;
   std::vector<float> expected;
   for (const BackendCase& backend_case : backend_cases()) {
@@ -104,17 +117,24 @@ TEST(RotaryAndKvWriteBits, AreTheSameOnEveryBackend) {
     std::vector<int32_t> positions;
     for (int64_t t = 0; t < kTokens; ++t) positions.push_back(random.integer(0, 4095));
     const std::vector<int32_t> slots = random.permutation(kTokens);
-    std::vector<float> keys(kTokens * 192);
-    std::vector<float> values(kTokens * 192);
-    const KvLayer kv = {Tensor(keys.data(), DType::kFloat32, {kBlocks, kBlockSize, 1, 192}),
-                        Tensor(values.data(), DType::kFloat32, {kBlocks, kBlockSize, 1, 192})};
+    KvStorage keys(cache_type, kTokens * 192, 0.0f);
+    KvStorage values = keys;
+    const KvLayer kv = {keys.tensor({kBlocks, kBlockSize, 1, 192}),
+                        values.tensor({kBlocks, kBlockSize, 1, 192})};
     backend->rotary_and_kv_write(heads(query, kTokens, 12, 192), heads(key, kTokens, 1, 192),
                                  heads(value, kTokens, 1, 192), positions, slots, table, kv);
-    query.insert(query.end(), keys.begin(), keys.end());
-    query.insert(query.end(), values.begin(), values.end());
+    for (const KvStorage* storage : {&keys, &values}) {
+      const std::vector<float> elements = storage->elements(0, kTokens * 192);
+      query.insert(query.end(), elements.begin(), elements.end());
+    }
     if (expected.empty()) expected = query;
     EXPECT_TRUE(same_bits(expected, query)) << backend_case.name;
   }
+}
+
+TEST(RotaryAndKvWriteBits, AreTheSameOnEveryBackend) {
+  expect_same_bits_on_every_backend(DType::kFloat32);
+  expect_same_bits_on_every_backend(DType::kBFloat16);
 }
 
 TEST(RotaryTable, HasTheAnglesOfTransformers) {
