@@ -18,12 +18,13 @@ struct WorkerConfig {
   int num_stages = 1;
   int num_ranks = 1;  // tensor-parallel size
   std::string backend = "cpu";
-  int threads_per_rank = 0;           // 0: the CPUs of this process, divided by the ranks
-  std::string pin_threads = "auto";   // auto, on, off
-  std::string cpu_isa = "auto";       // auto, avx2, avx512, avx512_bf16
-  std::string weights = "auto";       // auto, bf16, int8, fp8
-  std::string activations = "bf16";   // bf16, fp32
-  std::vector<int> layers_per_stage;  // empty: balanced
+  int threads_per_rank = 0;             // 0: the CPUs of this process, divided by the ranks
+  std::string pin_threads = "auto";     // auto, on, off
+  std::string cpu_isa = "auto";         // auto, avx2, avx512, avx512_bf16
+  std::string weights = "auto";         // auto, bf16, int8, fp8
+  std::string activations = "bf16";     // bf16, fp32
+  std::string kv_cache_dtype = "auto";  // auto, bf16, fp32
+  std::vector<int> layers_per_stage;    // empty: balanced
   std::string lead_address;
 
   std::string host = "0.0.0.0";

@@ -42,6 +42,7 @@ StageConfig stage_config(const WorkerConfig& config) {
   stage.pin_threads = pin_threads(config);
   stage.cpu_isa = kernels::cpu_isa_named(config.cpu_isa);
   stage.weights = weight_options_named(config.weights, config.activations);
+  stage.kv_cache_type = kv_cache_type_named(config.kv_cache_dtype);
   stage.layers_per_stage = config.layers_per_stage;
   stage.block_size = config.block_size;
   stage.max_batch_tokens = config.max_batch_tokens;
@@ -57,9 +58,11 @@ absl::StatusOr<std::unique_ptr<Stage>> load(const WorkerConfig& config, WorkerMe
   const StageShape& shape = (*stage)->shape();
   metrics.load_seconds.Set(seconds(now() - began));
   spdlog::info(
-      "loaded {}: layers {} to {} of {}, {} MiB of weights, {} KV cache blocks of {} tokens, in {:.2f} s",
+      "loaded {}: layers {} to {} of {}, {} MiB of weights, {} KV cache blocks of {} tokens in {}, in {:.2f} "
+      "s",
       shape.model.name, shape.layers.first, shape.layers.end - 1, shape.model.num_layers,
-      shape.weight_bytes >> 20, shape.num_blocks, config.block_size, seconds(now() - began));
+      shape.weight_bytes >> 20, shape.num_blocks, config.block_size,
+      shape.kv_cache_type == kernels::DType::kBFloat16 ? "bf16" : "fp32", seconds(now() - began));
   return stage;
 }
 

@@ -37,8 +37,8 @@ int64_t block_elements(const ModelConfig& config, uint32_t block_size, int num_r
 }  // namespace
 
 int64_t RankModel::kv_block_bytes(const ModelConfig& config, LayerRange layers, uint32_t block_size,
-                                  int num_ranks) {
-  return 2 * layers.size() * block_elements(config, block_size, num_ranks) * size_of(DType::kFloat32);
+                                  int num_ranks, DType kv_cache_type) {
+  return 2 * layers.size() * block_elements(config, block_size, num_ranks) * size_of(kv_cache_type);
 }
 
 RankModel::RankModel(Backend& backend, const ModelConfig& config, RankWeights weights,
@@ -59,10 +59,9 @@ absl::StatusOr<std::unique_ptr<RankModel>> RankModel::create(Backend& backend, c
 }
 
 absl::Status RankModel::allocate() {
-  const auto no_memory = [](std::string_view what, int64_t num_elements) {
-    return absl::ResourceExhaustedError(absl::StrCat("no memory for the ", std::string(what),
-                                                     " of one rank, ",
-                                                     num_elements * size_of(DType::kFloat32), " bytes"));
+  const auto no_memory = [](std::string_view what, int64_t num_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the ", std::string(what), " of one rank, ", num_bytes, " bytes"));
   };
   const int64_t rows = sizes_.max_batch_tokens;
   const int64_t vocab = weights_.head ? config_.vocab_size : 0;
@@ -81,25 +80,29 @@ absl::Status RankModel::allocate() {
       {&activations_.partial_logits, kMaxLogitRows * vocab / num_ranks},
       {&activations_.logits, num_ranks > 1 ? kMaxLogitRows * vocab : 0}};
   for (const auto& [buffer, num_elements] : wanted) {
-    *buffer = backend_.allocate(num_elements * size_of(DType::kFloat32));
-    if (*buffer == nullptr) return no_memory("activations", num_elements);
+    const int64_t num_bytes = num_elements * size_of(DType::kFloat32);
+    *buffer = backend_.allocate(num_bytes);
+    if (*buffer == nullptr) return no_memory("activations", num_bytes);
   }
 
   rotary_ =
       kernels::make_rotary_table(backend_, config_.max_model_len, config_.rotary_dim, config_.rope_theta);
   if (rotary_.storage == nullptr) {
-    return no_memory("rotary embedding", int64_t{config_.max_model_len} * config_.rotary_dim);
+    return no_memory("rotary embedding",
+                     int64_t{config_.max_model_len} * config_.rotary_dim * size_of(DType::kFloat32));
   }
 
-  const int64_t kv_elements =
-      sizes_.num_blocks * block_elements(config_, sizes_.block_size, backend_.num_ranks());
+  const int64_t kv_bytes = sizes_.num_blocks *
+                           block_elements(config_, sizes_.block_size, backend_.num_ranks()) *
+                           size_of(sizes_.kv_cache_type);
   const auto cache = [&](const std::unique_ptr<Buffer>& buffer) {
-    return fp32(buffer, {sizes_.num_blocks, sizes_.block_size, num_kv_heads_, config_.head_dim});
+    return Tensor(buffer->data(), sizes_.kv_cache_type,
+                  {sizes_.num_blocks, sizes_.block_size, num_kv_heads_, config_.head_dim});
   };
   for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-    auto keys = backend_.allocate(kv_elements * size_of(DType::kFloat32));
-    auto values = backend_.allocate(kv_elements * size_of(DType::kFloat32));
-    if (keys == nullptr || values == nullptr) return no_memory("KV cache of a layer", 2 * kv_elements);
+    auto keys = backend_.allocate(kv_bytes);
+    auto values = backend_.allocate(kv_bytes);
+    if (keys == nullptr || values == nullptr) return no_memory("KV cache of a layer", 2 * kv_bytes);
     kv_.push_back(KvLayer{cache(keys), cache(values)});
     kv_buffers_.push_back(std::move(keys));
     kv_buffers_.push_back(std::move(values));

@@ -27,16 +27,17 @@ struct ModelInput {
 };
 
 struct RankModelSizes {
-  uint32_t block_size = 16;         // tokens in a block of the KV cache
-  uint32_t num_blocks = 0;          // blocks of the KV cache
-  uint32_t max_batch_tokens = 512;  // most rows of a micro-batch
+  uint32_t block_size = 16;                                 // tokens in a block of the KV cache
+  uint32_t num_blocks = 0;                                  // blocks of the KV cache
+  kernels::DType kv_cache_type = kernels::DType::kFloat32;  // or bf16
+  uint32_t max_batch_tokens = 512;                          // most rows of a micro-batch
 };
 
 class RankModel {
  public:
   // Bytes that one block of the KV cache takes on one rank.
   static int64_t kv_block_bytes(const ModelConfig& config, LayerRange layers, uint32_t block_size,
-                                int num_ranks);
+                                int num_ranks, kernels::DType kv_cache_type);
 
   // The backend is this rank's and must outlive the model, as must the checkpoint that the weights view.
   // Errors: RESOURCE_EXHAUSTED naming what there is no memory for.

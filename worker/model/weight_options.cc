@@ -2,6 +2,12 @@
 
 namespace octet::worker {
 
+std::optional<kernels::DType> kv_cache_type_named(std::string_view name) {
+  if (name == "bf16") return kernels::DType::kBFloat16;
+  if (name == "fp32") return kernels::DType::kFloat32;
+  return std::nullopt;
+}
+
 WeightOptions weight_options_named(std::string_view weights, std::string_view activations) {
   WeightOptions options;
   for (const auto format :

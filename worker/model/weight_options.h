@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "kernels/packed_weight.h"
+#include "kernels/tensor.h"
 
 namespace octet::worker {
 
@@ -20,6 +21,9 @@ struct WeightOptions {
   std::optional<kernels::WeightFormat> format = std::nullopt;
   ActivationType activations = ActivationType::kBFloat16;
 };
+
+// What --kv-cache-dtype says: bf16 or fp32; nothing for any other word.
+std::optional<kernels::DType> kv_cache_type_named(std::string_view name);
 
 // By the words of the flags: --weights bf16, int8 or fp8, any other is the checkpoint's own; --activations
 // fp32, any other is bf16.

@@ -10,6 +10,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_topology.h"
 #include "worker/checkpoint/safetensors.h"
+#include "worker/model/pack_weights.h"
 #include "worker/model/rank_model.h"
 #include "worker/stage/batch_input.h"
 #include "worker/stage/epoch_links.h"
@@ -88,11 +89,19 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   return check_weights(config.weights);
 }
 
+absl::StatusOr<kernels::DType> find_kv_cache_type(const StageConfig& config, const StageShape& shape,
+                                                  const Checkpoint& checkpoint) {
+  if (config.kv_cache_type) return *config.kv_cache_type;
+  const auto plan = plan_weights(checkpoint, shape.model, shape.layers, config.weights);
+  if (!plan.ok()) return plan.status();
+  return plan->num_packed > 0 ? kernels::DType::kBFloat16 : kernels::DType::kFloat32;
+}
+
 // Blocks that fit in the stage's memory. One sequence of the whole context has to fit.
 absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape) {
   const int64_t block_bytes =
-      config.num_ranks *
-      RankModel::kv_block_bytes(shape.model, shape.layers, config.block_size, config.num_ranks);
+      config.num_ranks * RankModel::kv_block_bytes(shape.model, shape.layers, config.block_size,
+                                                   config.num_ranks, shape.kv_cache_type);
   const int64_t needed = (shape.model.max_model_len + int64_t{config.block_size} - 1) / config.block_size;
   const int64_t fitting = config.kv_cache_bytes / block_bytes;
   if (fitting < needed) {
@@ -159,6 +168,7 @@ absl::Status Stage::Impl::make_models() {
   RankModelSizes sizes;
   sizes.block_size = config.block_size;
   sizes.num_blocks = shape.num_blocks;
+  sizes.kv_cache_type = shape.kv_cache_type;
   sizes.max_batch_tokens = config.max_batch_tokens;
   auto weights = load_weights(*checkpoint, shape.model, shape.layers, config.weights, backends, threads);
   if (!weights.ok()) return weights.status();
@@ -265,12 +275,15 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given) {
   if (config.num_ranks > 0) config.threads_per_rank = threads_per_rank(config);
   if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
   shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
-  const auto num_blocks = count_blocks(config, shape);
-  if (!num_blocks.ok()) return num_blocks.status();
-  shape.num_blocks = *num_blocks;
 
   auto checkpoint = Checkpoint::open(config.model_dir);
   if (!checkpoint.ok()) return checkpoint.status();
+  const auto kv_cache_type = find_kv_cache_type(config, shape, **checkpoint);
+  if (!kv_cache_type.ok()) return kv_cache_type.status();
+  shape.kv_cache_type = *kv_cache_type;
+  const auto num_blocks = count_blocks(config, shape);
+  if (!num_blocks.ok()) return num_blocks.status();
+  shape.num_blocks = *num_blocks;
   auto impl = std::make_unique<Impl>(config, std::move(shape), *std::move(checkpoint));
   if (absl::Status status = impl->make_models(); !status.ok()) return status;
   return std::unique_ptr<Stage>(new Stage(std::move(impl)));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct StageConfig {
   PinThreads pin_threads = PinThreads::kAuto;        // CPU backend
   kernels::CpuIsa cpu_isa = kernels::CpuIsa::kBest;  // CPU backend
   WeightOptions weights;
+  // Of the KV cache, bf16 or fp32. Nothing: bf16, or fp32 where no layer of the stage computes in less.
+  std::optional<kernels::DType> kv_cache_type = std::nullopt;
   std::vector<int> layers_per_stage;                 // empty: balanced
   uint32_t block_size = 16;                          // tokens
   uint32_t max_batch_tokens = 512;                   // rows of a micro-batch
@@ -47,6 +50,7 @@ struct StageConfig {
 struct StageShape {
   ModelConfig model;
   LayerRange layers;
+  kernels::DType kv_cache_type = kernels::DType::kFloat32;
   uint32_t num_blocks = 0;   // what fits in kv_cache_bytes
   int64_t weight_bytes = 0;  // resident: packed on all ranks, and in place in the checkpoint once
 };

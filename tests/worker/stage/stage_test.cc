@@ -416,7 +416,7 @@ const BadFlag kBadFlags[] = {
     {"BatchTokens", [](StageConfig& c) { c.max_batch_tokens = UINT32_MAX; },
      "--max-batch-tokens: must be in [1, 1048576]"},
     {"KvCache", [](StageConfig& c) { c.kv_cache_bytes = 5 << 20; },
-     "--kv-cache-mib: one sequence of 4096 tokens needs 16 MiB on this stage, given 5"},
+     "--kv-cache-mib: one sequence of 4096 tokens needs 8 MiB on this stage, given 5"},
     {"StepTimeout", [](StageConfig& c) { c.step_timeout = Duration::zero(); }, "--step-timeout: "},
 };
 
@@ -431,9 +431,21 @@ TEST(StageLoad, TellsWhatItHolds) {
   EXPECT_EQ(stage->shape().model.digest(), read_model_config("deploy/nano").value().digest());
   EXPECT_EQ(stage->shape().layers.first, 4);
   EXPECT_EQ(stage->shape().layers.end, 8);
-  // 2 x 4 layers x 16 tokens x 8 heads x 16 x 4 bytes = 64 KiB a block.
-  EXPECT_EQ(stage->shape().num_blocks, 320u);
+  // 2 x 4 layers x 16 tokens x 8 heads x 16 x 2 bytes = 32 KiB a block.
+  EXPECT_EQ(stage->shape().kv_cache_type, kernels::DType::kBFloat16);
+  EXPECT_EQ(stage->shape().num_blocks, 640u);
   EXPECT_GT(stage->shape().weight_bytes, 1 << 20);
+}
+
+TEST(StageLoad, KeepsTheCacheInFp32WhereNothingIsRounded) {
+  StageConfig config = nano_config();
+  config.weights.activations = ActivationType::kFloat32;
+  EXPECT_EQ(Stage::load(config).value()->shape().kv_cache_type, kernels::DType::kFloat32);
+  config.kv_cache_type = kernels::DType::kBFloat16;
+  EXPECT_EQ(Stage::load(config).value()->shape().kv_cache_type, kernels::DType::kBFloat16);
+  config.weights.activations = ActivationType::kBFloat16;
+  config.kv_cache_type = kernels::DType::kFloat32;
+  EXPECT_EQ(Stage::load(config).value()->shape().kv_cache_type, kernels::DType::kFloat32);
 }
 
 TEST(StageLoad, TakesOnlySlotsThat32BitsCount) {

@@ -26,6 +26,7 @@ struct Options {
   worker::StageConfig stage;
   std::string weights = "auto";
   std::string activations = "bf16";
+  std::string kv_cache_dtype = "auto";
   std::string cpu_isa = "auto";
   int64_t kv_cache_mib = 512;
 };
@@ -40,6 +41,8 @@ void add_flags(Flags& flags, Options& options) {
                    "The instruction set.");
   flags.add_choice("weights", &options.weights, {"auto", "bf16", "int8", "fp8"},
                    "What the weights of the linear layers are converted to at load.");
+  flags.add_choice("kv-cache-dtype", &options.kv_cache_dtype, {"auto", "bf16", "fp32"},
+                   "The type of the KV cache. auto: as octet-worker's.");
   flags.add_choice("activations", &options.activations, {"bf16", "fp32"},
                    "What the linear layers read their inputs as.");
   flags.add_number("block-size", &stage.block_size, 1, 1024, "Tokens in a block of the KV cache.");
@@ -52,6 +55,7 @@ void add_flags(Flags& flags, Options& options) {
 worker::StageConfig stage_config(const Options& options) {
   worker::StageConfig stage = options.stage;
   stage.weights = worker::weight_options_named(options.weights, options.activations);
+  stage.kv_cache_type = worker::kv_cache_type_named(options.kv_cache_dtype);
   stage.cpu_isa = kernels::cpu_isa_named(options.cpu_isa);
   stage.kv_cache_bytes = options.kv_cache_mib << 20;
   return stage;
