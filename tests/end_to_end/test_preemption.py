@@ -9,7 +9,7 @@ from end_to_end.clients import channel_to, generate_request, grpc_generate
 from end_to_end.deployment import NANO, Deployment
 
 CONTEXT = 256  # tokens; the whole KV cache has to hold one such sequence, and here holds no more
-TIGHT = ("--kv-cache-mib", 1, "--max-batch-tokens", 16)
+TIGHT = ("--kv-cache-mib", 1, "--kv-cache-dtype", "fp32", "--max-batch-tokens", 16)
 
 
 @pytest.fixture(scope="module")
