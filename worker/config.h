@@ -35,7 +35,7 @@ struct WorkerConfig {
   std::string port_file;
 
   uint32_t block_size = 16;
-  uint32_t max_batch_tokens = 512;
+  uint32_t max_batch_tokens = 256;
   uint32_t max_running_sequences = 256;
   uint32_t max_waiting_sequences = 4096;
   uint32_t max_micro_batches = 0;  // 0: as many as stages
