@@ -2,6 +2,8 @@
 
 #include <random>
 
+#include "absl/strings/str_cat.h"
+
 namespace octet::worker {
 
 StageDescription describe(const WorkerConfig& config, const StageShape& shape) {
@@ -15,6 +17,8 @@ StageDescription describe(const WorkerConfig& config, const StageShape& shape) {
   description.max_batch_tokens = config.max_batch_tokens;
   description.model_digest = shape.model.digest();
   description.backend = config.backend;
+  description.arithmetic = absl::StrCat("--weights ", config.weights, " --activations ", config.activations,
+                                        " --kv-cache-dtype ", config.kv_cache_dtype);
   std::random_device random;
   description.incarnation = (uint64_t{random()} << 32) | random();
   return description;

@@ -44,6 +44,10 @@ absl::Status Formation::check(const StageDescription& stage) const {
   if (stage.block_size != lead_.block_size)
     return differs(i, "--block-size", stage.block_size, lead_.block_size);
   if (stage.backend != lead_.backend) return differs(i, "--backend", stage.backend, lead_.backend);
+  if (stage.arithmetic != lead_.arithmetic) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("stage ", i, " runs with ", stage.arithmetic, ", the lead with ", lead_.arithmetic));
+  }
   if (stage.max_batch_tokens < lead_.max_batch_tokens) {
     return differs(i, "--max-batch-tokens", stage.max_batch_tokens, lead_.max_batch_tokens);
   }

@@ -29,6 +29,7 @@ struct StageDescription {
   uint32_t max_batch_tokens = 0;
   std::string model_digest;
   std::string backend;
+  std::string arithmetic;  // the flags that decide what is rounded to what
   uint32_t wire_version = kWireVersion;
   uint64_t incarnation = 0;  // one process's life
   uint64_t last_epoch = 0;   // the largest it has joined, 0 for none

@@ -175,6 +175,7 @@ void to_proto(const StageDescription& description, v1::StageDescription* message
   message->set_block_size_tokens(description.block_size);
   message->set_model_digest(description.model_digest);
   message->set_backend(description.backend);
+  message->set_arithmetic(description.arithmetic);
   message->set_wire_version(description.wire_version);
   message->set_incarnation(description.incarnation);
   message->set_max_batch_tokens(description.max_batch_tokens);
@@ -200,6 +201,7 @@ absl::StatusOr<Registration> from_proto(const v1::RegisterRequest& message) {
   const std::pair<const char*, const std::string&> names[] = {
       {"description.model_digest", from.model_digest()},
       {"description.backend", from.backend()},
+      {"description.arithmetic", from.arithmetic()},
       {"stage_address", message.stage_address()},
       {"link_address", message.link_address()}};
   for (const auto& [name, value] : names) {
@@ -220,6 +222,7 @@ absl::StatusOr<Registration> from_proto(const v1::RegisterRequest& message) {
   to.max_batch_tokens = from.max_batch_tokens();
   to.model_digest = from.model_digest();
   to.backend = from.backend();
+  to.arithmetic = from.arithmetic();
   to.wire_version = from.wire_version();
   to.incarnation = from.incarnation();
   to.last_epoch = from.last_epoch();

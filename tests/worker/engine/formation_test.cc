@@ -23,6 +23,7 @@ class FormationTest : public testing::Test {
     description.num_blocks = 100 + static_cast<uint32_t>(index);
     description.block_size = 16;
     description.max_batch_tokens = 512;
+    description.arithmetic = "--weights bf16";
     description.model_digest = "abc";
     description.backend = "cpu";
     return description;
@@ -76,6 +77,8 @@ TEST_F(FormationTest, RefusesEveryDifferenceByName) {
       {[](auto& s) { s.num_ranks = 1; }, "stage 1 has --tp 1, the lead 2"},
       {[](auto& s) { s.block_size = 8; }, "stage 1 has --block-size 8, the lead 16"},
       {[](auto& s) { s.backend = "cuda"; }, "stage 1 has --backend cuda, the lead cpu"},
+      {[](auto& s) { s.arithmetic = "--weights int8"; },
+       "stage 1 runs with --weights int8, the lead with --weights bf16"},
       {[](auto& s) { s.max_batch_tokens = 256; }, "stage 1 has --max-batch-tokens 256, the lead 512"},
       {[](auto& s) {
          s.layers = {3, 8};

@@ -168,6 +168,7 @@ Registration registration() {
                               .max_batch_tokens = 512,
                               .model_digest = "abc",
                               .backend = "cpu",
+                              .arithmetic = "--weights int8",
                               .wire_version = 7,
                               .incarnation = 99,
                               .last_epoch = 6};
@@ -194,6 +195,7 @@ TEST(RegistrationTest, SurvivesTheWire) {
   EXPECT_EQ(got.max_batch_tokens, 512u);
   EXPECT_EQ(got.model_digest, "abc");
   EXPECT_EQ(got.backend, "cpu");
+  EXPECT_EQ(got.arithmetic, "--weights int8");
   EXPECT_EQ(got.wire_version, 7u);
   EXPECT_EQ(got.incarnation, 99u);
   EXPECT_EQ(got.last_epoch, 6u);
