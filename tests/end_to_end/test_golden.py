@@ -96,3 +96,12 @@ def test_bits_do_not_depend_on_what_else_is_in_the_batch(deployment, shared):
     together = scored_answers(deployment, golden_cases.cases)
     alone = [scored_answers(deployment, [case])[0] for case in golden_cases.cases[:4]]
     assert [bits(answer) for answer in alone] == [bits(answer) for answer in together[:4]]
+
+
+def test_default_arithmetic_gives_the_golden_tokens(tmp_path, golden):
+    """bf16 activations and KV cache; tests/worker/stage says how far the prompts' log-probabilities move."""
+    with Deployment(tmp_path, stages=2, tp=2) as running:
+        for case, answer in zip(golden, scored_answers(running, golden), strict=True):
+            assert answer.token_ids == case["output_ids"]
+            expected = case["logprobs"][-len(answer.logprobs):]
+            assert [score.logprob for score in answer.logprobs] == pytest.approx(expected, abs=5e-2)
