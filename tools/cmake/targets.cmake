@@ -66,3 +66,10 @@ function(octet_test NAME)
   add_test(NAME ${NAME} COMMAND ${NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
+
+# octet_cuda_emulated(TARGET a.cu b.cu): the host compiler compiles these sources of the target for the emulator of
+# tests/cuda_emulator, with a call at every access of memory. -O1: later passes would merge accesses.
+function(octet_cuda_emulated TARGET)
+  set_source_files_properties(${ARGN} TARGET_DIRECTORY ${TARGET} PROPERTIES
+    LANGUAGE CXX COMPILE_OPTIONS "-x;c++;-O1;-fsanitize=thread,alignment;-Wno-tsan")
+endfunction()

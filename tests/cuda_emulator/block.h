@@ -1,0 +1,88 @@
+// Runs one block of a kernel: its threads are fibers that take turns, each until it waits or ends.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include "tests/cuda_emulator/include/cuda_runtime.h"
+#include "tests/cuda_emulator/shared_shadow.h"
+
+namespace cuda_emulator {
+
+constexpr int kWarpSize = 32;
+constexpr size_t kMaxSharedBytes = 227 * 1024;  // of a block, as on sm_90
+constexpr unsigned int kMaxThreads = 1024;
+
+// A kernel with its arguments.
+struct Kernel {
+  dim3 grid;
+  dim3 block;
+  size_t shared_bytes = 0;
+  int device = 0;
+  void* call = nullptr;
+  size_t call_bytes = 0;
+  void (*run)(void* call) = nullptr;
+};
+
+class Block {
+ public:
+  Block(const Kernel& kernel, uint3 index);
+  ~Block();
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  // Runs all threads. What one of them did wrong, or nothing; the block ends there.
+  std::optional<std::string> run();
+
+  // Called by the running thread of the block, on its fiber.
+  struct Thread;
+  Thread& current() { return *current_; }
+  uint3 thread_index() const;
+  uint3 index() const { return index_; }
+  const Kernel& kernel() const { return kernel_; }
+  void synchronize(const std::source_location& where);
+  void synchronize_warp(unsigned int mask, const std::source_location& where);
+  uint32_t exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where);
+  unsigned int vote(unsigned int mask, bool predicate, const std::source_location& where);
+  int lane() const;
+  // Any access of num_bytes; alignment is what it asks of the address.
+  void check_access(uintptr_t address, size_t num_bytes, bool is_write, size_t alignment);
+  // An access that asks for more alignment than the address has.
+  [[noreturn]] void fail_misaligned(uintptr_t address, size_t alignment);
+  // Ends the block with a fault; does not return.
+  [[noreturn]] void fail(const std::string& what);
+
+ private:
+  enum class State { kReady, kAtBlock, kAtWarp, kDone };
+
+  void prepare_threads();
+  bool release_waiting();
+  bool release_block();
+  bool release_warp(size_t warp);
+  std::string describe_waiting() const;
+  void wait(State state, unsigned int mask, const std::source_location& where);
+  ThreadPlace place() const;
+
+  const Kernel& kernel_;
+  const uint3 index_;
+  std::vector<Thread> threads_;
+  Thread* current_ = nullptr;
+  void* scheduler_ = nullptr;  // the context that runs the fibers
+  std::optional<std::string> fault_;
+  SharedShadow shadow_;
+  uint32_t interval_ = 0;                 // barriers of the block so far
+  std::vector<uint32_t> warp_intervals_;  // [warps] barriers of the warp so far
+  friend void enter(void* memory);
+};
+
+// The block whose thread the calling fiber is; nullptr outside kernels.
+Block* current_block();
+
+}  // namespace cuda_emulator
+
+// The dynamic shared memory of the running block.
+extern __thread char octet_shared[];

@@ -1,0 +1,25 @@
+// What tests say to the emulator: how many devices there are, which call is to fail, and what went wrong.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tests/cuda_emulator/include/cuda_runtime.h"
+
+namespace cuda_emulator {
+
+// As if the process had just started, with so many devices of so many bytes; no allocation, no fault, no
+// planned failure. Not while kernels run.
+void reset(int num_devices = 2, size_t bytes_per_device = size_t{256} << 20);
+
+// The call-th call from now on of a function that returns a cudaError_t gives this error and does nothing.
+void fail_call(int call, cudaError_t error);
+
+// The first thing that a kernel did wrong since reset(), which names the kernel's thread and the memory;
+// empty if all went well. Since then every call of its device gives cudaErrorLaunchFailure.
+std::string first_fault();
+
+// Bytes that are allocated and not freed.
+size_t allocated_bytes();
+
+}  // namespace cuda_emulator

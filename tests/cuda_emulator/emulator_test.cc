@@ -1,0 +1,163 @@
+#include "tests/cuda_emulator/emulator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "tests/cuda_emulator/fault_kernels.h"
+
+namespace cuda_emulator {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr unsigned int kThreads = 64;
+
+class EmulatorTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    reset();
+    ASSERT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess);
+  }
+  void TearDown() override { cudaStreamDestroy(stream_); }
+
+  template <typename T>
+  T* allocate(size_t count) {
+    void* memory = nullptr;
+    EXPECT_EQ(cudaMalloc(&memory, count * sizeof(T)), cudaSuccess);
+    return static_cast<T*>(memory);
+  }
+  template <typename T>
+  std::vector<T> download(const T* memory, size_t count) {
+    std::vector<T> values(count);
+    EXPECT_EQ(cudaMemcpyAsync(values.data(), memory, count * sizeof(T), cudaMemcpyDeviceToHost, stream_),
+              cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+    return values;
+  }
+
+  cudaStream_t stream_ = nullptr;
+};
+
+TEST_F(EmulatorTest, ThreadsExchangeByShufflesAndSharedMemory) {
+  std::vector<float> values(kThreads);
+  std::iota(values.begin(), values.end(), 1.0f);
+  float* const input = allocate<float>(kThreads);
+  float* const output = allocate<float>(kThreads);
+  ASSERT_EQ(cudaMemcpyAsync(input, values.data(), sizeof(float) * kThreads, cudaMemcpyHostToDevice, stream_),
+            cudaSuccess);
+  ASSERT_EQ(launch_block_sum(stream_, kThreads, input, output), cudaSuccess);
+  EXPECT_EQ(download(output, kThreads), std::vector<float>(kThreads, kThreads * (kThreads + 1) / 2.0f));
+  EXPECT_EQ(first_fault(), "");
+}
+
+TEST_F(EmulatorTest, EveryBlockOfTheGridRuns) {
+  int* const counts = allocate<int>(6);
+  ASSERT_EQ(cudaMemsetAsync(counts, 0, 6 * sizeof(int), stream_), cudaSuccess);
+  ASSERT_EQ(launch_count(stream_, dim3(3, 2), 50, counts), cudaSuccess);
+  EXPECT_EQ(download(counts, 6), std::vector<int>(6, 50));
+}
+
+TEST_F(EmulatorTest, WorkRunsWhenTheHostWaitsForIt) {
+  float* const data = allocate<float>(kThreads);
+  ASSERT_EQ(launch_fault(stream_, kThreads, Fault::kNone, data), cudaSuccess);
+  float value = 0;
+  ASSERT_EQ(cudaMemcpyAsync(&value, data, sizeof value, cudaMemcpyDeviceToHost, stream_), cudaSuccess);
+  EXPECT_EQ(value, 0.0f);
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_EQ(value, 1.0f);
+}
+
+TEST_F(EmulatorTest, FreshMemoryIsNotANumber) {
+  EXPECT_TRUE(isnan(download(allocate<float>(1), 1)[0]));
+}
+
+TEST_F(EmulatorTest, DevicesHaveNoMoreThanTheirMemory) {
+  reset(1, 1000);
+  void* first = nullptr;
+  void* second = nullptr;
+  ASSERT_EQ(cudaMalloc(&first, 600), cudaSuccess);
+  EXPECT_EQ(cudaMalloc(&second, 600), cudaErrorMemoryAllocation);
+  EXPECT_EQ(second, nullptr);
+  EXPECT_EQ(allocated_bytes(), 600u);
+  ASSERT_EQ(cudaFree(first), cudaSuccess);
+  EXPECT_EQ(cudaFree(first), cudaErrorInvalidValue);
+  EXPECT_EQ(cudaMalloc(&second, 600), cudaSuccess);
+}
+
+TEST_F(EmulatorTest, ThePlannedCallFailsAndNoOther) {
+  fail_call(2, cudaErrorMemoryAllocation);
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaSuccess);
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaSuccess);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
+TEST_F(EmulatorTest, RefusesShapesThatNoDeviceTakes) {
+  float* const data = allocate<float>(1);
+  EXPECT_EQ(launch_fault(stream_, 1025, Fault::kNone, data), cudaErrorInvalidConfiguration);
+  EXPECT_EQ(launch_fault(stream_, 0, Fault::kNone, data), cudaErrorInvalidConfiguration);
+  EXPECT_EQ(launch_count(stream_, dim3(1, 65536), 1, allocate<int>(1)), cudaErrorInvalidConfiguration);
+}
+
+struct PlantedFault {
+  Fault fault;
+  const char* told;
+};
+
+class FaultTest : public EmulatorTest, public ::testing::WithParamInterface<PlantedFault> {};
+
+TEST_P(FaultTest, IsCaughtAndTold) {
+  float* const data = allocate<float>(kThreads);
+  ASSERT_EQ(cudaMemsetAsync(data, 0, kThreads * sizeof(float), stream_), cudaSuccess);
+  ASSERT_EQ(launch_fault(stream_, kThreads, GetParam().fault, data), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorLaunchFailure);
+  EXPECT_THAT(first_fault(), HasSubstr(GetParam().told));
+  // The device is of no use any more; the other one is.
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaErrorLaunchFailure);
+  reset();
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaSuccess);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Planted, FaultTest,
+    ::testing::Values(
+        PlantedFault{Fault::kWritesPastTheEnd,
+                     "block (0, 0, 0), thread (63, 0, 0) writes 4 bytes 0 bytes past 256 bytes of device 0"},
+        PlantedFault{Fault::kReadsBeforeTheStart,
+                     "thread (0, 0, 0) reads 4 bytes 4 bytes before 256 bytes of device 0"},
+        PlantedFault{Fault::kReadsSharedUnwritten,
+                     "thread (3, 0, 0) reads byte 12 of shared memory, which nobody wrote"},
+        PlantedFault{Fault::kReadsSharedPastTheEnd,
+                     "thread (63, 0, 0) reads 4 bytes at 256 of shared memory of 256"},
+        PlantedFault{Fault::kRacesOverShared,
+                     "thread (1, 0, 0) reads byte 0 of shared memory, which thread 0 wrote with no barrier"},
+        PlantedFault{Fault::kRacesByWriting,
+                     "writes byte 0 of shared memory, which thread 0 wrote with no barrier between"},
+        PlantedFault{Fault::kDivergentBarrier, "waits for __syncthreads at fault_kernels.cu:"},
+        PlantedFault{Fault::kTwoBarriers, "thread 63 at fault_kernels.cu:"},
+        PlantedFault{Fault::kIncompleteShuffle, "waits for a warp's exchange at fault_kernels.cu:"},
+        PlantedFault{Fault::kMisalignedVector, "uses 4 of an allocation, which is not aligned to 16 bytes"}));
+
+TEST_F(EmulatorTest, HostAndFreedMemoryAreNoDeviceMemory) {
+  std::vector<float> host(kThreads);
+  ASSERT_EQ(launch_fault(stream_, kThreads, Fault::kReadsFreedOrHostMemory, host.data()), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorLaunchFailure);
+  EXPECT_THAT(first_fault(), HasSubstr("thread (0, 0, 0) reads 4 bytes in no device's memory"));
+}
+
+TEST_F(EmulatorTest, AKernelMayNotTouchAnotherDevicesMemory) {
+  ASSERT_EQ(cudaSetDevice(1), cudaSuccess);
+  float* const data = allocate<float>(kThreads);
+  ASSERT_EQ(launch_fault(stream_, kThreads, Fault::kNone, data), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorLaunchFailure);
+  EXPECT_THAT(first_fault(), HasSubstr("writes 4 bytes of device 1"));
+}
+
+}  // namespace
+}  // namespace cuda_emulator

@@ -1,0 +1,30 @@
+// Small kernels, right ones and ones with a planted fault each. Each runs in one block of `threads`.
+#pragma once
+
+#include "tests/cuda_emulator/include/cuda_runtime.h"
+
+namespace cuda_emulator {
+
+// output[i] = the sum of input over the block, by shuffles and shared memory. threads: a multiple of 32.
+cudaError_t launch_block_sum(cudaStream_t stream, unsigned int threads, const float* input, float* output);
+
+// output[block] += 1 from every thread, atomically.
+cudaError_t launch_count(cudaStream_t stream, dim3 grid, unsigned int threads, int* output);
+
+enum class Fault {
+  kNone,
+  kWritesPastTheEnd,  // of an allocation of one float a thread
+  kReadsBeforeTheStart,
+  kReadsFreedOrHostMemory,
+  kReadsSharedUnwritten,
+  kReadsSharedPastTheEnd,
+  kRacesOverShared,    // a barrier is missing between a write and another thread's read
+  kRacesByWriting,     // two threads write one place
+  kDivergentBarrier,   // some threads never reach it
+  kTwoBarriers,        // threads wait at different ones
+  kIncompleteShuffle,  // a lane of the mask never comes
+  kMisalignedVector,
+};
+cudaError_t launch_fault(cudaStream_t stream, unsigned int threads, Fault fault, float* data);
+
+}  // namespace cuda_emulator

@@ -1,0 +1,189 @@
+// The part of the CUDA runtime and of CUDA C++ that Octet uses, for a host compiler: see ../README.md. Names,
+// values and meanings are CUDA's.
+#pragma once
+
+#include <math.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <source_location>
+#include <tuple>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+// Dynamic shared memory is one array for the blocks that a host thread runs one after the other.
+#define __shared__ __thread
+
+struct dim3 {
+  unsigned int x = 1, y = 1, z = 1;
+  constexpr dim3() = default;
+  constexpr dim3(unsigned int x_, unsigned int y_ = 1, unsigned int z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct uint3 {
+  unsigned int x, y, z;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned int x, y, z, w;
+};
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorLaunchFailure = 719,
+};
+const char* cudaGetErrorName(cudaError_t error);
+const char* cudaGetErrorString(cudaError_t error);
+
+enum cudaMemcpyKind {
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
+  cudaMemcpyDefault
+};
+enum cudaDeviceAttr {
+  cudaDevAttrMaxThreadsPerBlock = 1,
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
+  cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
+constexpr unsigned int cudaStreamNonBlocking = 1;
+typedef struct CUstream_st* cudaStream_t;
+
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
+cudaError_t cudaGetLastError();
+
+cudaError_t cudaMalloc(void** memory, size_t num_bytes);
+cudaError_t cudaFree(void* memory);
+// Work of a stream runs when the host waits for it, not before: a host that does not wait reads old memory.
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStream_t stream);
+
+struct cudaLaunchAttribute;
+struct cudaLaunchConfig_t {
+  dim3 gridDim;
+  dim3 blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+  cudaLaunchAttribute* attrs = nullptr;
+  unsigned int numAttrs = 0;
+};
+
+namespace cuda_emulator {
+
+// Queues a kernel. call: the kernel and its arguments, num_bytes in all; run(call) runs one thread of it.
+cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call, size_t num_bytes,
+                   void (*run)(void* call));
+
+// Exchanges 4 bytes between the lanes of `mask`; every lane gives its bits and gets those of lane `source`.
+uint32_t exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where);
+unsigned int vote(unsigned int mask, bool predicate, const std::source_location& where);  // the ballot
+void synchronize_warp(unsigned int mask, const std::source_location& where);
+void synchronize_block(const std::source_location& where);
+void check_atomic(const void* memory, size_t num_bytes);
+int lane();
+
+template <typename T>
+T exchange_value(unsigned int mask, T value, int source, const std::source_location& where) {
+  static_assert(sizeof(T) == 4);
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  bits = exchange(mask, bits, source, where);
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+
+}  // namespace cuda_emulator
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  struct Call {
+    void (*kernel)(Parameters...);
+    std::tuple<Parameters...> arguments;
+  };
+  auto call =
+      std::make_shared<Call>(kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...));
+  return cuda_emulator::launch(*config, std::move(call), sizeof(Call), [](void* memory) {
+    const Call& c = *static_cast<Call*>(memory);
+    std::apply(c.kernel, c.arguments);
+  });
+}
+
+// Of the running thread.
+extern __thread uint3 threadIdx;
+extern __thread uint3 blockIdx;
+extern __thread dim3 blockDim;
+extern __thread dim3 gridDim;
+constexpr int warpSize = 32;
+
+inline void __syncthreads(const std::source_location& where = std::source_location::current()) {
+  cuda_emulator::synchronize_block(where);
+}
+inline void __syncwarp(unsigned int mask = ~0u,
+                       const std::source_location& where = std::source_location::current()) {
+  cuda_emulator::synchronize_warp(mask, where);
+}
+template <typename T>
+T __shfl_sync(unsigned int mask, T value, int source,
+              const std::source_location& where = std::source_location::current()) {
+  return cuda_emulator::exchange_value(mask, value, source & 31, where);
+}
+template <typename T>
+T __shfl_xor_sync(unsigned int mask, T value, int lanes,
+                  const std::source_location& where = std::source_location::current()) {
+  return cuda_emulator::exchange_value(mask, value, cuda_emulator::lane() ^ lanes, where);
+}
+template <typename T>
+T __shfl_down_sync(unsigned int mask, T value, unsigned int lanes,
+                   const std::source_location& where = std::source_location::current()) {
+  const int source = cuda_emulator::lane() + static_cast<int>(lanes);
+  return cuda_emulator::exchange_value(mask, value, source < 32 ? source : cuda_emulator::lane(), where);
+}
+inline unsigned int __ballot_sync(unsigned int mask, int predicate,
+                                  const std::source_location& where = std::source_location::current()) {
+  return cuda_emulator::vote(mask, predicate != 0, where);
+}
+inline int __any_sync(unsigned int mask, int predicate,
+                      const std::source_location& where = std::source_location::current()) {
+  return cuda_emulator::vote(mask, predicate != 0, where) != 0;
+}
+inline int __all_sync(unsigned int mask, int predicate,
+                      const std::source_location& where = std::source_location::current()) {
+  return cuda_emulator::vote(mask, predicate != 0, where) == mask;
+}
+// Threads take turns, so reading and writing is one step.
+template <typename T>
+T atomicAdd(T* memory, T value) {
+  cuda_emulator::check_atomic(memory, sizeof(T));
+  T old;
+  __builtin_memcpy(&old, memory, sizeof(T));
+  const T sum = old + value;
+  __builtin_memcpy(memory, &sum, sizeof(T));
+  return old;
+}
+inline float __fmaf_rn(float a, float b, float c) {
+  return fmaf(a, b, c);
+}

@@ -1,0 +1,290 @@
+// The calls of cuda_runtime.h: devices, memory, streams, and how a kernel's grid is run.
+#include "tests/cuda_emulator/include/cuda_runtime.h"
+
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <mutex>
+
+#include "tests/cuda_emulator/block.h"
+#include "tests/cuda_emulator/device_memory.h"
+#include "tests/cuda_emulator/emulator.h"
+
+// Work in order. One host thread uses a stream at a time.
+struct CUstream_st {
+  int device = 0;
+  std::deque<std::function<void()>> work;
+};
+
+namespace cuda_emulator {
+namespace {
+
+thread_local int current_device = 0;
+thread_local cudaError_t last_error = cudaSuccess;
+
+struct Faults {
+  std::mutex mutex;
+  std::string first;
+  std::vector<bool> broken;  // [devices]
+  int calls_until_failure = 0;
+  cudaError_t failure = cudaSuccess;
+};
+Faults& faults() {
+  static Faults all;
+  return all;
+}
+
+cudaError_t give(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+
+bool is_broken(int device) {
+  const std::lock_guard lock(faults().mutex);
+  return device < static_cast<int>(faults().broken.size()) && faults().broken[static_cast<size_t>(device)];
+}
+
+// At the start of every call: the planned failure, or that of a device on which a kernel failed.
+cudaError_t enter_call(int device = current_device) {
+  {
+    const std::lock_guard lock(faults().mutex);
+    if (faults().calls_until_failure > 0 && --faults().calls_until_failure == 0) return faults().failure;
+  }
+  return is_broken(device) ? cudaErrorLaunchFailure : cudaSuccess;
+}
+
+void record_fault(int device, const std::string& what) {
+  const std::lock_guard lock(faults().mutex);
+  if (faults().first.empty()) faults().first = what;
+  faults().broken[static_cast<size_t>(device)] = true;
+}
+
+void run_grid(const Kernel& kernel) {
+  for (unsigned int z = 0; z < kernel.grid.z; ++z) {
+    for (unsigned int y = 0; y < kernel.grid.y; ++y) {
+      for (unsigned int x = 0; x < kernel.grid.x; ++x) {
+        Block block(kernel, {x, y, z});
+        if (const auto fault = block.run()) return record_fault(kernel.device, *fault);
+      }
+    }
+  }
+}
+
+// Work after a kernel's fault is not done, as on the device.
+void finish(cudaStream_t stream) {
+  while (!stream->work.empty()) {
+    const std::function<void()> work = std::move(stream->work.front());
+    stream->work.pop_front();
+    if (!is_broken(stream->device)) work();
+  }
+}
+
+bool valid(const dim3& grid, const dim3& block, size_t shared_bytes) {
+  const uint64_t num_threads = uint64_t{block.x} * block.y * block.z;
+  return num_threads >= 1 && num_threads <= kMaxThreads && block.z <= 64 && grid.x >= 1 && grid.y >= 1 &&
+         grid.z >= 1 && grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535 &&
+         shared_bytes <= kMaxSharedBytes;
+}
+
+// Host memory, or an allocation that holds all of it.
+bool valid_memory(const void* memory, size_t num_bytes) {
+  const auto address = reinterpret_cast<uintptr_t>(memory);
+  const auto allocation = device_memory().find(address);
+  return !allocation || address - allocation->begin + num_bytes <= allocation->num_bytes;
+}
+
+}  // namespace
+
+void reset(int num_devices, size_t bytes_per_device) {
+  device_memory().reset(num_devices, bytes_per_device);
+  const std::lock_guard lock(faults().mutex);
+  faults().first.clear();
+  faults().broken.assign(static_cast<size_t>(num_devices), false);
+  faults().calls_until_failure = 0;
+  current_device = 0;
+  last_error = cudaSuccess;
+}
+
+void fail_call(int call, cudaError_t error) {
+  const std::lock_guard lock(faults().mutex);
+  faults().calls_until_failure = call;
+  faults().failure = error;
+}
+
+std::string first_fault() {
+  const std::lock_guard lock(faults().mutex);
+  return faults().first;
+}
+
+size_t allocated_bytes() {
+  return device_memory().allocated_bytes();
+}
+
+cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call, size_t num_bytes,
+                   void (*run)(void* call)) {
+  if (config.stream == nullptr) return give(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = enter_call(config.stream->device); error != cudaSuccess) return give(error);
+  if (!valid(config.gridDim, config.blockDim, config.dynamicSmemBytes))
+    return give(cudaErrorInvalidConfiguration);
+  Kernel kernel = {.grid = config.gridDim,
+                   .block = config.blockDim,
+                   .shared_bytes = config.dynamicSmemBytes,
+                   .device = config.stream->device,
+                   .call = call.get(),
+                   .call_bytes = num_bytes,
+                   .run = run};
+  config.stream->work.emplace_back([kernel, call = std::move(call)] { run_grid(kernel); });
+  return cudaSuccess;
+}
+
+int lane() {
+  return current_block()->lane();
+}
+uint32_t exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where) {
+  return current_block()->exchange(mask, bits, source, where);
+}
+unsigned int vote(unsigned int mask, bool predicate, const std::source_location& where) {
+  return current_block()->vote(mask, predicate, where);
+}
+void synchronize_warp(unsigned int mask, const std::source_location& where) {
+  current_block()->synchronize_warp(mask, where);
+}
+void synchronize_block(const std::source_location& where) {
+  current_block()->synchronize(where);
+}
+void check_atomic(const void* memory, size_t num_bytes) {
+  current_block()->check_access(reinterpret_cast<uintptr_t>(memory), num_bytes, false, num_bytes);
+}
+
+}  // namespace cuda_emulator
+
+using namespace cuda_emulator;
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+  }
+  return "unknown";
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  return cudaGetErrorName(error);
+}
+
+cudaError_t cudaGetLastError() {
+  return std::exchange(last_error, cudaSuccess);
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  *count = device_memory().num_devices();
+  return give(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
+}
+
+cudaError_t cudaSetDevice(int device) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  if (device < 0 || device >= device_memory().num_devices()) return give(cudaErrorInvalidDevice);
+  current_device = device;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  if (device < 0 || device >= device_memory().num_devices()) return give(cudaErrorInvalidDevice);
+  switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = kMaxThreads;
+      return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 132;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 9;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(kMaxSharedBytes);
+      return cudaSuccess;
+  }
+  return give(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  *free_bytes = device_memory().free_bytes(current_device);
+  *total_bytes = device_memory().bytes_per_device();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
+  *memory = nullptr;
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  if (num_bytes == 0) return cudaSuccess;
+  *memory = device_memory().allocate(current_device, num_bytes);
+  return give(*memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFree(void* memory) {
+  if (memory == nullptr) return cudaSuccess;
+  const bool freed = device_memory().free(memory);
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  return give(freed ? cudaSuccess : cudaErrorInvalidValue);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  *stream = new CUstream_st{.device = current_device, .work = {}};
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  finish(stream);
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  finish(stream);
+  return give(is_broken(stream->device) ? cudaErrorLaunchFailure : cudaSuccess);
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind,
+                            cudaStream_t stream) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  if (!valid_memory(to, num_bytes) || !valid_memory(from, num_bytes)) return give(cudaErrorInvalidValue);
+  stream->work.emplace_back([=] { std::memcpy(to, from, num_bytes); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStream_t stream) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  if (!device_memory().find(reinterpret_cast<uintptr_t>(memory)) || !valid_memory(memory, num_bytes)) {
+    return give(cudaErrorInvalidValue);
+  }
+  stream->work.emplace_back([=] { std::memset(memory, value, num_bytes); });
+  return cudaSuccess;
+}

@@ -1,0 +1,39 @@
+#include "tests/cuda_emulator/shared_shadow.h"
+
+namespace cuda_emulator {
+namespace {
+
+// Whether no barrier orders two accesses of different threads.
+bool race(const ThreadPlace& before, const ThreadPlace& now) {
+  if (before.thread == now.thread || before.interval != now.interval) return false;
+  return before.warp != now.warp || before.warp_interval == now.warp_interval;
+}
+
+}  // namespace
+
+std::optional<std::string> SharedShadow::access(size_t offset, size_t num_bytes, bool is_write,
+                                                const ThreadPlace& place) {
+  const auto at = [](size_t byte) { return "byte " + std::to_string(byte) + " of shared memory"; };
+  for (size_t i = offset; i < offset + num_bytes; ++i) {
+    Byte& byte = bytes_[i];
+    if (!is_write && !byte.written) return "reads " + at(i) + ", which nobody wrote";
+    if (byte.written && race(byte.writer, place)) {
+      return (is_write ? "writes " : "reads ") + at(i) + ", which thread " +
+             std::to_string(byte.writer.thread) + " wrote with no barrier between";
+    }
+    if (is_write && byte.read && race(byte.reader, place)) {
+      return "writes " + at(i) + ", which thread " + std::to_string(byte.reader.thread) +
+             " read with no barrier between";
+    }
+    if (is_write) {
+      byte.written = true;
+      byte.writer = place;
+    } else {
+      byte.read = true;
+      byte.reader = place;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace cuda_emulator
