@@ -63,8 +63,9 @@ class Source {
     const int64_t valid = left < 0 ? 0 : minimum(left, count);
     const int64_t offset = n * args_.weight_stride + first;
     if (args_.weight_type == DType::kFloat32) {
-      const float* const row = static_cast<const float*>(args_.weight) + offset;
-      for (int64_t i = 0; i < valid; ++i) out[i] = row[i];
+      // A mapped checkpoint may hold them aligned to two bytes only.
+      const char* const row = static_cast<const char*>(args_.weight) + offset * 4;
+      __builtin_memcpy(out, row, static_cast<size_t>(valid) * sizeof(float));
     } else if (args_.weight_type == DType::kBFloat16) {
       const uint16_t* const row = static_cast<const uint16_t*>(args_.weight) + offset;
       for (int64_t i = 0; i < valid; ++i) out[i] = float_of(static_cast<uint32_t>(row[i]) << 16);
