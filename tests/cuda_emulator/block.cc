@@ -66,8 +66,8 @@ struct Block::Thread {
   uint32_t number = 0;
   unsigned int mask = 0;  // of the warp's lanes that it waits for
   std::source_location where;
-  uint32_t bits = 0;  // given to the other lanes
-  bool predicate = false;
+  uint32_t bits = 0;      // given to the other lanes
+  uint32_t received = 0;  // its bits as they were when the lanes last met
 };
 
 Block* current_block() {
@@ -166,7 +166,9 @@ bool Block::release_warp(size_t warp) {
     }
     if (!complete) continue;
     for (size_t lane = 0; lane < kWarpSize && first + lane < threads_.size(); ++lane) {
-      if (mask >> lane & 1) threads_[first + lane].state = State::kReady;
+      if ((mask >> lane & 1) == 0) continue;
+      threads_[first + lane].state = State::kReady;
+      threads_[first + lane].received = threads_[first + lane].bits;
     }
     ++warp_intervals_[warp];
     released = true;
@@ -258,20 +260,17 @@ uint32_t Block::exchange(unsigned int mask, uint32_t bits, int source, const std
     fail("asks lane " + std::to_string(source) + " for its value at " + text(where) +
          ", which does not take part");
   }
-  const uint32_t received = threads_[other].bits;
-  wait(State::kAtWarp, mask, where);  // nobody gives a new value before all have read the old ones
-  return received;
+  return threads_[other].received;
 }
 
 unsigned int Block::vote(unsigned int mask, bool predicate, const std::source_location& where) {
-  current_->predicate = predicate;
+  current_->bits = predicate ? 1 : 0;
   synchronize_warp(mask, where);
   const size_t first = current_->number / kWarpSize * kWarpSize;
   unsigned int ballot = 0;
   for (unsigned int lane = 0; lane < kWarpSize && first + lane < threads_.size(); ++lane) {
-    if ((mask >> lane & 1) && threads_[first + lane].predicate) ballot |= 1u << lane;
+    if (mask >> lane & 1) ballot |= threads_[first + lane].received << lane;
   }
-  wait(State::kAtWarp, mask, where);
   return ballot;
 }
 

@@ -17,6 +17,7 @@ DeviceMemory& device_memory() {
 
 void DeviceMemory::reset(int num_devices, size_t bytes_per_device) {
   const std::lock_guard lock(mutex_);
+  ++generation_;
   entries_.clear();
   used_.assign(static_cast<size_t>(num_devices), 0);
   bytes_per_device_ = bytes_per_device;
@@ -39,6 +40,7 @@ void* DeviceMemory::allocate(int device, size_t num_bytes) {
   size_t& used = used_[static_cast<size_t>(device)];
   if (num_bytes > bytes_per_device_ - used) return nullptr;
   used += num_bytes;
+  ++generation_;
   auto storage = std::make_unique<char[]>(num_bytes + 2 * kGuard + kAlignment);
   uintptr_t begin = reinterpret_cast<uintptr_t>(storage.get()) + kGuard;
   begin = (begin + kAlignment - 1) / kAlignment * kAlignment;
@@ -51,17 +53,24 @@ bool DeviceMemory::free(void* memory) {
   const std::lock_guard lock(mutex_);
   const auto entry = entries_.find(reinterpret_cast<uintptr_t>(memory));
   if (entry == entries_.end()) return false;
+  ++generation_;
   used_[static_cast<size_t>(entry->second.allocation.device)] -= entry->second.allocation.num_bytes;
   entries_.erase(entry);
   return true;
 }
 
 std::optional<Allocation> DeviceMemory::find(uintptr_t address) const {
+  thread_local Allocation recent;
+  thread_local uint64_t recent_generation = 0;
+  const uint64_t generation = generation_.load(std::memory_order_relaxed);
+  if (generation == recent_generation && address - recent.begin < recent.num_bytes) return recent;
   const std::lock_guard lock(mutex_);
   auto after = entries_.upper_bound(address);
   if (after == entries_.begin()) return std::nullopt;
   const Allocation& allocation = std::prev(after)->second.allocation;
   if (address - allocation.begin >= allocation.num_bytes) return std::nullopt;
+  recent = allocation;
+  recent_generation = generation;
   return allocation;
 }
 

@@ -1,6 +1,7 @@
 // The allocations of all emulated devices.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -32,7 +33,7 @@ class DeviceMemory {
   void* allocate(int device, size_t num_bytes);
   // Whether it was allocated.
   bool free(void* memory);
-  // The allocation that holds address; else nothing.
+  // The allocation that holds address; else nothing. Fast where a thread asks for the same one again.
   std::optional<Allocation> find(uintptr_t address) const;
   // Where an address outside every allocation lies: "8 bytes past 64 bytes of device 0".
   std::string describe(uintptr_t address) const;
@@ -43,8 +44,9 @@ class DeviceMemory {
     std::unique_ptr<char[]> storage;
   };
   mutable std::mutex mutex_;
-  std::map<uintptr_t, Entry> entries_;  // by their begin
-  std::vector<size_t> used_;            // [num_devices] bytes
+  std::atomic<uint64_t> generation_{1};  // rises with every change
+  std::map<uintptr_t, Entry> entries_;   // by their begin
+  std::vector<size_t> used_;             // [num_devices] bytes
   size_t bytes_per_device_ = 0;
 };
 

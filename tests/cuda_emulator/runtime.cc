@@ -183,8 +183,12 @@ const char* cudaGetErrorName(cudaError_t error) {
   return "unknown";
 }
 
+// A failed launch tells what the kernel did.
 const char* cudaGetErrorString(cudaError_t error) {
-  return cudaGetErrorName(error);
+  thread_local std::string text;
+  text = cudaGetErrorName(error);
+  if (error == cudaErrorLaunchFailure) text += ": " + first_fault();
+  return text.c_str();
 }
 
 cudaError_t cudaGetLastError() {

@@ -35,7 +35,7 @@ TEST(CpuRanks, OutliveEachOther) {
 }
 
 TEST(CpuBuffer, IsZeroedAndAlignedAtEverySize) {
-  const std::unique_ptr<Backend> backend = make_backend(backend_cases().front());
+  const std::unique_ptr<Backend> backend = make_backend(cpu_cases().front());
   for (const int64_t size : {0, 1, 63, 64, 100000, 1 << 20, (1 << 20) + 1}) {
     const std::unique_ptr<Buffer> buffer = backend->allocate(size);
     ASSERT_NE(buffer, nullptr);
@@ -47,13 +47,13 @@ TEST(CpuBuffer, IsZeroedAndAlignedAtEverySize) {
 }
 
 TEST(CpuBuffer, IsNullWhenTheSystemHasNotSoMuch) {
-  const std::unique_ptr<Backend> backend = make_backend(backend_cases().front());
+  const std::unique_ptr<Backend> backend = make_backend(cpu_cases().front());
   EXPECT_EQ(backend->allocate(int64_t{1} << 60), nullptr);
 }
 
 TEST(BackendChecks, StopTheProcessWithTheValues) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const std::unique_ptr<Backend> backend = make_backend(backend_cases().front());
+  const std::unique_ptr<Backend> backend = make_backend(cpu_cases().front());
   std::vector<float> small(4);
   std::vector<float> large(64);
   EXPECT_DEATH(backend->add(matrix(small, 2, 2), matrix(large, 2, 3)), "dimension 1: 2 and 3");

@@ -9,6 +9,11 @@
 #include <set>
 #include <utility>
 
+#ifdef OCTET_CUDA_EMULATED
+#include "tests/cuda_emulator/emulator.h"
+#include "tests/kernels/uploading_backend.h"
+#endif
+
 namespace octet::kernels {
 namespace {
 
@@ -19,7 +24,7 @@ uint16_t to_bfloat16(float x) {
 
 }  // namespace
 
-std::vector<BackendCase> backend_cases() {
+std::vector<BackendCase> cpu_cases() {
   std::vector<BackendCase> cases;
   for (const auto& [isa, isa_name] : {std::pair(CpuIsa::kAvx2, "Avx2"), std::pair(CpuIsa::kAvx512, "Avx512"),
                                       std::pair(CpuIsa::kAvx512Bf16, "Avx512Bf16")}) {
@@ -33,14 +38,28 @@ std::vector<BackendCase> backend_cases() {
           std::cout << "[ NOT RUN  ] " << isa_name << ": " << *problem << "\n";
         continue;
       }
-      cases.push_back({std::string(isa_name) + "Threads" + std::to_string(num_threads), options});
+      cases.push_back({std::string(isa_name) + "Threads" + std::to_string(num_threads),
+                       [options] { return std::move(make_cpu_ranks(options).front()); }, false});
     }
   }
   return cases;
 }
 
+std::vector<BackendCase> backend_cases() {
+  std::vector<BackendCase> cases = cpu_cases();
+#ifdef OCTET_CUDA_EMULATED
+  cases.push_back({"CudaEmulated",
+                   [] {
+                     cuda_emulator::reset();
+                     return make_uploading_backend(make_cuda_rank(0));
+                   },
+                   true});
+#endif
+  return cases;
+}
+
 std::unique_ptr<Backend> make_backend(const BackendCase& backend_case) {
-  return std::move(make_cpu_ranks(backend_case.options).front());
+  return backend_case.make();
 }
 
 float Random::uniform(float low, float high) {

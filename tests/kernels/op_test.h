@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -17,10 +18,15 @@ namespace octet::kernels {
 // A backend under test.
 struct BackendCase {
   std::string name;
-  CpuOptions options;
+  std::function<std::unique_ptr<Backend>()> make;
+  bool emulated = false;  // thousands of times slower than a real one
 };
 
-// Every backend that this machine can run, with one thread and with three; what it cannot run is printed.
+// The CPU backend with every instruction set that this machine can run, with one thread and with three; what
+// it cannot run is printed. All give the same bits.
+std::vector<BackendCase> cpu_cases();
+
+// Those, and the CUDA backend on an emulated device (not in a build with sanitizers).
 std::vector<BackendCase> backend_cases();
 
 // A stage of one rank.
@@ -94,6 +100,7 @@ std::string backend_name(const ::testing::TestParamInfo<BackendCase>& info);
 class BackendTest : public ::testing::TestWithParam<BackendCase> {
  protected:
   Backend& backend() { return *backend_; }
+  bool emulated() const { return GetParam().emulated; }
   Random& random() { return random_; }
 
  private:

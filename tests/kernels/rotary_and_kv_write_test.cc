@@ -107,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(All, RotaryAndKvWriteTest, ::testing::ValuesIn(backend_
 void expect_same_bits_on_every_backend(DType cache_type) {
   constexpr int64_t kTokens = 24;
   std::vector<float> expected;
-  for (const BackendCase& backend_case : backend_cases()) {
+  for (const BackendCase& backend_case : cpu_cases()) {
     const std::unique_ptr<Backend> backend = make_backend(backend_case);
     Random random(7);
     const RotaryTable table = make_rotary_table(*backend, kMaxPositions, 70, kTheta);
@@ -138,7 +138,7 @@ TEST(RotaryAndKvWriteBits, AreTheSameOnEveryBackend) {
 }
 
 TEST(RotaryTable, HasTheAnglesOfTransformers) {
-  const std::unique_ptr<Backend> backend = make_backend(backend_cases().front());
+  const std::unique_ptr<Backend> backend = make_backend(cpu_cases().front());
   const RotaryTable table = make_rotary_table(*backend, 4096, 8, kTheta);
   ASSERT_NE(table.storage, nullptr);
   // inv_freq of rotary_dim 8 is 1, 0.1, 0.01, 0.001 in fp32; angles are rounded to fp32 before the cosine.

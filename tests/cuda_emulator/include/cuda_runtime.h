@@ -184,6 +184,13 @@ T atomicAdd(T* memory, T value) {
   __builtin_memcpy(memory, &sum, sizeof(T));
   return old;
 }
-inline float __fmaf_rn(float a, float b, float c) {
-  return fmaf(a, b, c);
+// Each is rounded once, and never fused with another: compile with -ffp-contract=off.
+inline float __fmul_rn(float a, float b) {
+  return a * b;
+}
+inline float __fadd_rn(float a, float b) {
+  return a + b;
+}
+inline float __fsub_rn(float a, float b) {
+  return a - b;
 }

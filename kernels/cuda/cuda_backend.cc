@@ -1,0 +1,188 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <cuda_runtime.h>
+
+#include <deque>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/op_kernels.h"
+
+namespace octet::kernels {
+namespace {
+
+using cuda::check;
+
+constexpr int kLeastMajor = 8;  // sm_80
+
+class DeviceBuffer final : public Buffer {
+ public:
+  explicit DeviceBuffer(void* memory) : memory_(memory) {}
+  ~DeviceBuffer() override { cudaFree(memory_); }
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+  void* data() override { return memory_; }
+
+ private:
+  void* const memory_;
+};
+
+class CudaBackend final : public CudaRank {
+ public:
+  explicit CudaBackend(int device) : device_(device) {
+    check(cudaSetDevice(device), "cudaSetDevice");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  }
+  ~CudaBackend() override { cudaStreamDestroy(stream_); }
+  CudaBackend(const CudaBackend&) = delete;
+  CudaBackend& operator=(const CudaBackend&) = delete;
+
+  const char* name() const override { return "cuda"; }
+  int rank() const override { return 0; }
+  int num_ranks() const override { return 1; }
+  bool all_agree(bool ok) override { return ok; }
+
+  std::unique_ptr<Buffer> allocate(int64_t num_bytes) override {
+    check(cudaSetDevice(device_), "cudaSetDevice");
+    void* memory = nullptr;
+    if (cudaMalloc(&memory, static_cast<size_t>(num_bytes)) != cudaSuccess) {
+      cudaGetLastError();  // the caller's matter, and no error of the calls to come
+      return nullptr;
+    }
+    if (num_bytes > 0) {
+      check(cudaMemsetAsync(memory, 0, static_cast<size_t>(num_bytes), stream_), "cudaMemset");
+    }
+    return std::make_unique<DeviceBuffer>(memory);
+  }
+
+  void synchronize() override {
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    staged_.clear();
+    buffers_in_use_ = 0;
+  }
+  void upload(void* device, const void* host, int64_t num_bytes) override {
+    check(cudaMemcpyAsync(device, host, static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
+          "upload");
+    synchronize();
+  }
+  void download(void* host, const void* device, int64_t num_bytes) override {
+    check(cudaMemcpyAsync(host, device, static_cast<size_t>(num_bytes), cudaMemcpyDeviceToHost, stream_),
+          "download");
+    synchronize();
+  }
+
+ private:
+  // The numbers on the device, until synchronize().
+  const int32_t* stage(std::span<const int32_t> numbers) {
+    if (numbers.empty()) return nullptr;
+    const std::vector<int32_t>& copy = staged_.emplace_back(numbers.begin(), numbers.end());
+    const auto num_bytes = static_cast<int64_t>(copy.size() * sizeof(int32_t));
+    if (buffers_in_use_ == buffers_.size()) buffers_.emplace_back();
+    StagingBuffer& buffer = buffers_[buffers_in_use_++];
+    if (buffer.num_bytes < num_bytes) {
+      buffer = {allocate(num_bytes), num_bytes};
+      OCTET_CHECK(buffer.memory != nullptr, "no device memory for ", num_bytes, " bytes of positions");
+    }
+    check(cudaMemcpyAsync(buffer.memory->data(), copy.data(), static_cast<size_t>(num_bytes),
+                          cudaMemcpyHostToDevice, stream_),
+          "upload");
+    return static_cast<const int32_t*>(buffer.memory->data());
+  }
+
+  void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
+                    int32_t first_token) override {
+    cuda::embedding(stream_, output, stage(tokens), table, first_token);
+  }
+  void do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) override {
+    cuda::layer_norm(stream_, output, input, {}, weight, bias, epsilon);
+  }
+  void do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+                             float epsilon) override {
+    cuda::layer_norm(stream_, output, residual, input, weight, bias, epsilon);
+  }
+  void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) override {
+    cuda::linear(stream_, output, input, weight, epilogue);
+  }
+  std::optional<PackedWeight> do_pack(WeightFormat format, Tensor, Tensor) override {
+    OCTET_CHECK(false, "the CUDA backend packs no weights yet, asked for ", name_of(format));
+  }
+  void do_packed_linear(Tensor, Tensor, const PackedWeight&, Epilogue) override {
+    OCTET_CHECK(false, "the CUDA backend packs no weights yet");
+  }
+  void do_add(Tensor output, Tensor input) override { cuda::add(stream_, output, input); }
+  void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
+                              std::span<const int32_t> slots, const RotaryTable& table,
+                              const KvLayer& kv) override {
+    cuda::rotary_and_kv_write(stream_, query, key, value, stage(positions), stage(slots), table, kv);
+  }
+  void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
+                          std::span<const AttentionChunk> chunks) override {
+    positions_.clear();
+    offsets_.clear();
+    blocks_.clear();
+    for (const AttentionChunk& chunk : chunks) {
+      for (int32_t row = 0; row < chunk.num_rows; ++row) {
+        positions_.push_back(chunk.start_position + row);
+        offsets_.push_back(static_cast<int32_t>(blocks_.size()));
+      }
+      blocks_.insert(blocks_.end(), chunk.block_table.begin(), chunk.block_table.end());
+    }
+    cuda::paged_attention(
+        stream_, output, query, kv,
+        {.positions = stage(positions_), .offsets = stage(offsets_), .blocks = stage(blocks_)});
+  }
+  void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) override {
+    cuda::gather_rows(stream_, output, input, stage(rows));
+  }
+  void do_all_reduce(Tensor) override { OCTET_CHECK(false, "a CUDA stage has one rank yet"); }
+  void do_all_gather_columns(Tensor, Tensor) override { OCTET_CHECK(false, "a CUDA stage has one rank yet"); }
+
+  struct StagingBuffer {
+    std::unique_ptr<Buffer> memory;
+    int64_t num_bytes = 0;
+  };
+
+  const int device_;
+  cudaStream_t stream_ = nullptr;
+  std::deque<std::vector<int32_t>> staged_;  // on their way to the device
+  std::deque<StagingBuffer> buffers_;        // where they go; kept for their memory
+  size_t buffers_in_use_ = 0;
+  std::vector<int32_t> positions_;  // of the running paged_attention; kept for their capacity
+  std::vector<int32_t> offsets_;
+  std::vector<int32_t> blocks_;
+};
+
+}  // namespace
+
+std::optional<std::string> find_cuda_problem(int device) {
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    cudaGetLastError();
+    return std::string("no CUDA device can be used: ") + cudaGetErrorString(error);
+  }
+  if (device < 0 || device >= count) {
+    return "CUDA device " + std::to_string(device) + " is asked for, and this machine has " +
+           std::to_string(count);
+  }
+  int major = 0;
+  int minor = 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
+    cudaGetLastError();
+    return "CUDA device " + std::to_string(device) + " does not answer";
+  }
+  if (major < kLeastMajor) {
+    return "CUDA device " + std::to_string(device) + " has compute capability " + std::to_string(major) +
+           "." + std::to_string(minor) + ", at least " + std::to_string(kLeastMajor) + ".0 is needed";
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<CudaRank> make_cuda_rank(int device) {
+  const std::optional<std::string> problem = find_cuda_problem(device);
+  OCTET_CHECK(!problem.has_value(), *problem);
+  return std::make_unique<CudaBackend>(device);
+}
+
+}  // namespace octet::kernels

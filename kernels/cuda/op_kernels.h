@@ -1,0 +1,43 @@
+// The ops on the device: each puts its kernel on the stream. Pointers are device memory, shapes and meanings
+// as in kernels/backend.h; strides are in elements. The types that an op takes are in its comment.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/backend.h"
+
+namespace octet::kernels::cuda {
+
+// table: bf16 or fp32.
+void embedding(cudaStream_t stream, Tensor output, const int32_t* tokens, Tensor table, int32_t first_token);
+
+// residual[t, i] += input[t, i] first, where input is not empty; weight and bias: bf16 or fp32.
+void layer_norm(cudaStream_t stream, Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+                float epsilon);
+
+void add(cudaStream_t stream, Tensor output, Tensor input);
+
+void gather_rows(cudaStream_t stream, Tensor output, Tensor input, const int32_t* rows);
+
+// weight: bf16 or fp32, as it is.
+void linear(cudaStream_t stream, Tensor output, Tensor input, Tensor weight, Epilogue epilogue);
+
+// The cache: bf16 or fp32.
+void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor value,
+                         const int32_t* positions, const int32_t* slots, const RotaryTable& table,
+                         const KvLayer& kv);
+
+// Where the rows of a batch find their keys.
+struct RowTables {
+  const int32_t* positions;  // [num_tokens]
+  const int32_t* offsets;    // [num_tokens] of the row's block table in blocks
+  const int32_t* blocks;     // the block tables of all chunks, one after the other
+};
+constexpr int64_t kMaxHeadDim = 256;
+// The cache: bf16 or fp32.
+void paged_attention(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
+                     const RowTables& rows);
+
+}  // namespace octet::kernels::cuda
