@@ -2,6 +2,8 @@
 // validated long before they become tensors.
 #include "kernels/backend.h"
 
+#include <cstring>
+
 namespace octet::kernels {
 namespace {
 
@@ -61,6 +63,14 @@ void check_linear(const Tensor& output, const Tensor& input, int64_t num_columns
 }
 
 }  // namespace
+
+void Backend::upload(void* device, const void* host, int64_t num_bytes) {
+  std::memcpy(device, host, static_cast<size_t>(num_bytes));
+}
+
+void Backend::download(void* host, const void* device, int64_t num_bytes) {
+  std::memcpy(host, device, static_cast<size_t>(num_bytes));
+}
 
 void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token) {
   OCTET_CHECK(is_fp32_matrix(output) && table.rank() == 2 && is_weight(table));

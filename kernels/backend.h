@@ -64,6 +64,14 @@ class Backend {
   // only where they are touched, where the device can do that (the CPU can).
   virtual std::unique_ptr<Buffer> allocate(int64_t num_bytes) = 0;
 
+  // Whether the host may read and write the device's memory itself, as soon as an op has returned. If not,
+  // ops run on after they returned, and the host uses what follows. A tensor of a checkpoint that is mapped
+  // into host memory can be an operand only if this is true.
+  virtual bool has_host_memory() const { return true; }
+  // Copy num_bytes to and from the device's memory, after all ops before; done when they return.
+  virtual void upload(void* device, const void* host, int64_t num_bytes);
+  virtual void download(void* host, const void* device, int64_t num_bytes);
+
   // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among
   // the other collectives. With it ranks act alike on what only some of them saw, such as a failed receive.
   virtual bool all_agree(bool ok) = 0;

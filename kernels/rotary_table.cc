@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace octet::kernels {
 
@@ -10,11 +11,12 @@ RotaryTable make_rotary_table(Backend& backend, int64_t max_positions, int64_t r
   OCTET_CHECK(max_positions > 0, max_positions);
   OCTET_CHECK(rotary_dim > 0 && rotary_dim % 2 == 0, rotary_dim);
   const int64_t half = rotary_dim / 2;
-  std::shared_ptr<Buffer> storage =
-      backend.allocate(2 * max_positions * half * static_cast<int64_t>(sizeof(float)));
+  const int64_t num_bytes = 2 * max_positions * half * static_cast<int64_t>(sizeof(float));
+  std::shared_ptr<Buffer> storage = backend.allocate(num_bytes);
   if (storage == nullptr) return {};
-  float* const cosines = static_cast<float*>(storage->data());  // [max_positions, half]
-  float* const sines = cosines + max_positions * half;          // [max_positions, half]
+  std::vector<float> angles(static_cast<size_t>(2 * max_positions * half));
+  float* const cosines = angles.data();                 // [max_positions, half]
+  float* const sines = cosines + max_positions * half;  // [max_positions, half]
   for (int64_t i = 0; i < half; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dim);
     // Through double, so that the result does not hang on the C library's fp32 functions.
@@ -27,9 +29,11 @@ RotaryTable make_rotary_table(Backend& backend, int64_t max_positions, int64_t r
       sines[position * half + i] = static_cast<float>(std::sin(angle));
     }
   }
+  backend.upload(storage->data(), angles.data(), num_bytes);
   RotaryTable table;
-  table.cosines = Tensor(cosines, DType::kFloat32, {max_positions, half});
-  table.sines = Tensor(sines, DType::kFloat32, {max_positions, half});
+  float* const stored = static_cast<float*>(storage->data());
+  table.cosines = Tensor(stored, DType::kFloat32, {max_positions, half});
+  table.sines = Tensor(stored + max_positions * half, DType::kFloat32, {max_positions, half});
   table.storage = std::move(storage);
   return table;
 }

@@ -28,7 +28,7 @@ class DeviceBuffer final : public Buffer {
   void* const memory_;
 };
 
-class CudaBackend final : public CudaRank {
+class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(int device) : device_(device) {
     check(cudaSetDevice(device), "cudaSetDevice");
@@ -56,11 +56,7 @@ class CudaBackend final : public CudaRank {
     return std::make_unique<DeviceBuffer>(memory);
   }
 
-  void synchronize() override {
-    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
-    staged_.clear();
-    buffers_in_use_ = 0;
-  }
+  bool has_host_memory() const override { return false; }
   void upload(void* device, const void* host, int64_t num_bytes) override {
     check(cudaMemcpyAsync(device, host, static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
           "upload");
@@ -73,6 +69,13 @@ class CudaBackend final : public CudaRank {
   }
 
  private:
+  // Waits for everything put on the stream.
+  void synchronize() {
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    staged_.clear();
+    buffers_in_use_ = 0;
+  }
+
   // The numbers on the device, until synchronize().
   const int32_t* stage(std::span<const int32_t> numbers) {
     if (numbers.empty()) return nullptr;
@@ -179,7 +182,7 @@ std::optional<std::string> find_cuda_problem(int device) {
   return std::nullopt;
 }
 
-std::unique_ptr<CudaRank> make_cuda_rank(int device) {
+std::unique_ptr<Backend> make_cuda_rank(int device) {
   const std::optional<std::string> problem = find_cuda_problem(device);
   OCTET_CHECK(!problem.has_value(), *problem);
   return std::make_unique<CudaBackend>(device);

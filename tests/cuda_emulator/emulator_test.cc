@@ -70,6 +70,16 @@ TEST_F(EmulatorTest, WorkRunsWhenTheHostWaitsForIt) {
   EXPECT_EQ(value, 1.0f);
 }
 
+TEST_F(EmulatorTest, FreeingMemoryWaitsForWorkThatUsesIt) {
+  float* const data = allocate<float>(kThreads);
+  float value = 0;
+  ASSERT_EQ(launch_fault(stream_, kThreads, Fault::kNone, data), cudaSuccess);
+  ASSERT_EQ(cudaMemcpyAsync(&value, data, sizeof value, cudaMemcpyDeviceToHost, stream_), cudaSuccess);
+  ASSERT_EQ(cudaFree(data), cudaSuccess);
+  EXPECT_EQ(value, 1.0f);
+  EXPECT_EQ(first_fault(), "");
+}
+
 TEST_F(EmulatorTest, FreshMemoryIsNotANumber) {
   EXPECT_TRUE(isnan(download(allocate<float>(1), 1)[0]));
 }

@@ -6,14 +6,16 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <set>
 
 #include "tests/cuda_emulator/block.h"
 #include "tests/cuda_emulator/device_memory.h"
 #include "tests/cuda_emulator/emulator.h"
 
-// Work in order. One host thread uses a stream at a time.
+// Work in order.
 struct CUstream_st {
   int device = 0;
+  std::recursive_mutex mutex;  // of work, and held while it is done
   std::deque<std::function<void()>> work;
 };
 
@@ -30,6 +32,16 @@ struct Faults {
   int calls_until_failure = 0;
   cudaError_t failure = cudaSuccess;
 };
+// All streams that there are.
+struct Streams {
+  std::mutex mutex;
+  std::set<cudaStream_t> all;
+};
+Streams& streams() {
+  static Streams streams;
+  return streams;
+}
+
 Faults& faults() {
   static Faults all;
   return all;
@@ -73,11 +85,17 @@ void run_grid(const Kernel& kernel) {
 
 // Work after a kernel's fault is not done, as on the device.
 void finish(cudaStream_t stream) {
+  const std::lock_guard lock(stream->mutex);
   while (!stream->work.empty()) {
     const std::function<void()> work = std::move(stream->work.front());
     stream->work.pop_front();
     if (!is_broken(stream->device)) work();
   }
+}
+
+void add_work(cudaStream_t stream, std::function<void()> work) {
+  const std::lock_guard lock(stream->mutex);
+  stream->work.push_back(std::move(work));
 }
 
 bool valid(const dim3& grid, const dim3& block, size_t shared_bytes) {
@@ -134,7 +152,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call,
                    .call = call.get(),
                    .call_bytes = num_bytes,
                    .run = run};
-  config.stream->work.emplace_back([kernel, call = std::move(call)] { run_grid(kernel); });
+  add_work(config.stream, [kernel, call = std::move(call)] { run_grid(kernel); });
   return cudaSuccess;
 }
 
@@ -253,6 +271,12 @@ cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
 
 cudaError_t cudaFree(void* memory) {
   if (memory == nullptr) return cudaSuccess;
+  if (const auto allocation = device_memory().find(reinterpret_cast<uintptr_t>(memory))) {
+    const std::lock_guard lock(streams().mutex);
+    for (const cudaStream_t stream : streams().all) {
+      if (stream->device == allocation->device) finish(stream);
+    }
+  }
   const bool freed = device_memory().free(memory);
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
   return give(freed ? cudaSuccess : cudaErrorInvalidValue);
@@ -260,12 +284,19 @@ cudaError_t cudaFree(void* memory) {
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  *stream = new CUstream_st{.device = current_device, .work = {}};
+  *stream = new CUstream_st;
+  (*stream)->device = current_device;
+  const std::lock_guard lock(streams().mutex);
+  streams().all.insert(*stream);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   finish(stream);
+  {
+    const std::lock_guard lock(streams().mutex);
+    streams().all.erase(stream);
+  }
   delete stream;
   return cudaSuccess;
 }
@@ -280,7 +311,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMe
                             cudaStream_t stream) {
   if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
   if (!valid_memory(to, num_bytes) || !valid_memory(from, num_bytes)) return give(cudaErrorInvalidValue);
-  stream->work.emplace_back([=] { std::memcpy(to, from, num_bytes); });
+  add_work(stream, [=] { std::memcpy(to, from, num_bytes); });
   return cudaSuccess;
 }
 
@@ -289,6 +320,6 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStrea
   if (!device_memory().find(reinterpret_cast<uintptr_t>(memory)) || !valid_memory(memory, num_bytes)) {
     return give(cudaErrorInvalidValue);
   }
-  stream->work.emplace_back([=] { std::memset(memory, value, num_bytes); });
+  add_work(stream, [=] { std::memset(memory, value, num_bytes); });
   return cudaSuccess;
 }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #ifdef OCTET_CUDA_EMULATED
+#include "kernels/cuda/cuda_backend.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/kernels/uploading_backend.h"
 #endif

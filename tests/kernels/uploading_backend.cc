@@ -10,7 +10,7 @@ namespace {
 // A host tensor's equal on the device while it lives.
 class OnDevice {
  public:
-  OnDevice(CudaRank& rank, Tensor host) : rank_(rank), host_(host) {
+  OnDevice(Backend& rank, Tensor host) : rank_(rank), host_(host) {
     buffer_ = rank.allocate(num_bytes());
     OCTET_CHECK(buffer_ != nullptr, "no device memory for ", num_bytes(), " bytes");
     if (num_bytes() > 0) rank.upload(buffer_->data(), host.data<void>(), num_bytes());
@@ -43,7 +43,7 @@ class OnDevice {
     return elements * size_of(host_.dtype());
   }
 
-  CudaRank& rank_;
+  Backend& rank_;
   const Tensor host_;
   std::unique_ptr<Buffer> buffer_;
 };
@@ -59,7 +59,7 @@ class HostBuffer final : public Buffer {
 
 class UploadingBackend final : public Backend {
  public:
-  explicit UploadingBackend(std::unique_ptr<CudaRank> rank) : rank_(std::move(rank)) {}
+  explicit UploadingBackend(std::unique_ptr<Backend> rank) : rank_(std::move(rank)) {}
 
   const char* name() const override { return rank_->name(); }
   int rank() const override { return rank_->rank(); }
@@ -144,12 +144,12 @@ class UploadingBackend final : public Backend {
     out.download();
   }
 
-  const std::unique_ptr<CudaRank> rank_;
+  const std::unique_ptr<Backend> rank_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_uploading_backend(std::unique_ptr<CudaRank> rank) {
+std::unique_ptr<Backend> make_uploading_backend(std::unique_ptr<Backend> rank) {
   return std::make_unique<UploadingBackend>(std::move(rank));
 }
 

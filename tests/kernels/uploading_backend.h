@@ -4,10 +4,10 @@
 
 #include <memory>
 
-#include "kernels/cuda/cuda_backend.h"
+#include "kernels/backend.h"
 
 namespace octet::kernels {
 
-std::unique_ptr<Backend> make_uploading_backend(std::unique_ptr<CudaRank> rank);
+std::unique_ptr<Backend> make_uploading_backend(std::unique_ptr<Backend> rank);
 
 }  // namespace octet::kernels

@@ -115,11 +115,32 @@ Tensor RankModel::hidden(int64_t num_rows) const {
   return fp32(activations_.hidden, {num_rows, config_.hidden_size});
 }
 
+std::span<std::byte> RankModel::incoming(int64_t num_rows) {
+  const Tensor residual = hidden(num_rows);
+  const auto num_bytes = static_cast<size_t>(residual.num_elements() * size_of(residual.dtype()));
+  if (backend_.has_host_memory()) return {residual.data<std::byte>(), num_bytes};
+  if (host_hidden_.size() < num_bytes) host_hidden_.resize(num_bytes);
+  return std::span(host_hidden_).first(num_bytes);
+}
+
+std::span<const std::byte> RankModel::outgoing(int64_t num_rows) {
+  const std::span<std::byte> bytes = incoming(num_rows);
+  if (!backend_.has_host_memory()) {
+    backend_.download(bytes.data(), hidden(num_rows).data<void>(), static_cast<int64_t>(bytes.size()));
+  }
+  return bytes;
+}
+
 // A residual add and the norm that reads its result are one pass, also from one layer to the next.
 void RankModel::forward(const ModelInput& input) {
-  if (weights_.embedding) embed(input);
   const int64_t num_rows = input.num_rows();
   const Tensor residual = hidden(num_rows);
+  if (weights_.embedding) {
+    embed(input);
+  } else if (!backend_.has_host_memory()) {
+    const std::span<const std::byte> bytes = incoming(num_rows);
+    backend_.upload(residual.data<void>(), bytes.data(), static_cast<int64_t>(bytes.size()));
+  }
   const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
   const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
   const auto add_and_norm = [&](const NormWeights& norm) {
@@ -181,6 +202,14 @@ void RankModel::feed_forward(const LayerWeights& weights, int64_t num_rows) {
   backend_.all_reduce(projected);
 }
 
+Tensor RankModel::on_host(Tensor logits) {
+  if (backend_.has_host_memory()) return logits;
+  host_logits_.resize(static_cast<size_t>(logits.num_elements()));
+  backend_.download(host_logits_.data(), logits.data<void>(),
+                    logits.num_elements() * size_of(logits.dtype()));
+  return Tensor(host_logits_.data(), logits.dtype(), {logits.size(0), logits.size(1)});
+}
+
 void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
   OCTET_CHECK(weights_.head.has_value(), "logits are computed on the last stage only");
   const HeadWeights& head = *weights_.head;
@@ -200,7 +229,7 @@ void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
       backend_.all_gather_columns(whole, logits);
       logits = whole;
     }
-    use(first, logits);
+    use(first, on_host(logits));
   }
 }
 

@@ -2,6 +2,7 @@
 // and slots, the stage says. Owns the rank's KV cache and activations, allocated once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -49,6 +50,11 @@ class RankModel {
   // the next one gets is here after forward().
   kernels::Tensor hidden(int64_t num_rows) const;
 
+  // Host memory of num_rows rows of it: where to put what the earlier stage hands over before forward(), and
+  // where to find what the next one gets after it.
+  std::span<std::byte> incoming(int64_t num_rows);
+  std::span<const std::byte> outgoing(int64_t num_rows);
+
   // Runs the layers; on the first stage the embedding before them. All ranks of the stage call it with the
   // same input.
   void forward(const ModelInput& input);
@@ -81,6 +87,7 @@ class RankModel {
   void embed(const ModelInput& input);
   // Each computes what is added to the residual stream, into activations_.projected, from its norm in
   // activations_.normed.
+  kernels::Tensor on_host(kernels::Tensor logits);
   void attend(const LayerWeights& weights, const kernels::KvLayer& kv, const ModelInput& input);
   void feed_forward(const LayerWeights& weights, int64_t num_rows);
   void linear(kernels::Tensor output, kernels::Tensor input, const LinearWeight& weight,
@@ -94,6 +101,8 @@ class RankModel {
   const int64_t num_kv_heads_;  // of this rank
 
   Activations activations_;
+  std::vector<std::byte> host_hidden_;  // where the host cannot reach the device's memory: a copy of hidden,
+  std::vector<float> host_logits_;      // and of logits
   std::vector<std::unique_ptr<kernels::Buffer>> kv_buffers_;
   std::vector<kernels::KvLayer> kv_;  // [layers of the stage]
   kernels::RotaryTable rotary_;

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/backend.h"
 #include "kernels/packed_weight.h"
 #include "kernels/tensor.h"
 #include "worker/checkpoint/safetensors.h"
@@ -49,6 +51,7 @@ struct HeadWeights {
 };
 
 struct RankWeights {
+  std::vector<std::unique_ptr<kernels::Buffer>> storage;  // of tensors that do not view the checkpoint
   std::optional<kernels::Tensor>
       embedding;                     // [vocab_size / t, hidden_size], rows of the whole; on the first stage
   std::vector<LayerWeights> layers;  // of the stage

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "worker/checkpoint/page_advice.h"
+#include "worker/model/device_weights.h"
 #include "worker/model/pack_weights.h"
 #include "worker/stage/load_progress.h"
 
@@ -24,6 +25,8 @@ absl::StatusOr<StageWeights> load_weights(const Checkpoint& checkpoint, const Mo
     const auto r = static_cast<size_t>(rank);
     for (size_t i = r; i < plan->in_place.size(); i += num_ranks) populate(plan->in_place[i]);
     loaded[r] = load_rank_weights(checkpoint, model, layers, options, *backends[r], observe);
+    if (!loaded[r].ok()) return;
+    if (absl::Status status = move_to_device(*loaded[r], *backends[r]); !status.ok()) loaded[r] = status;
   });
   StageWeights weights;
   for (absl::StatusOr<RankWeights>& rank : loaded) {

@@ -25,10 +25,6 @@ namespace {
 constexpr uint32_t kMaxBlockSize = 1024;
 constexpr uint32_t kMaxBatchTokens = 1 << 20;
 
-std::span<std::byte> bytes_of(const kernels::Tensor& tensor) {
-  return {tensor.data<std::byte>(), static_cast<size_t>(tensor.num_elements() * size_of(tensor.dtype()))};
-}
-
 // As many threads as this process has CPUs, if none are given. Requires num_ranks > 0.
 int threads_per_rank(const StageConfig& config) {
   if (config.threads_per_rank != 0) return config.threads_per_rank;
@@ -66,9 +62,6 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
     return invalid_field(
         "--stage", absl::StrCat("must be in [0, --stages ", config.num_stages, "), given ", config.stage));
   }
-  if (config.backend != "cpu") {
-    return invalid_field("--backend", absl::StrCat("must be cpu, given ", config.backend));
-  }
   if (config.block_size < 1 || config.block_size > kMaxBlockSize) {
     return out_of_range("--block-size", kMaxBlockSize, config.block_size);
   }
@@ -77,6 +70,17 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   }
   if (config.step_timeout <= Duration::zero()) return invalid_field("--step-timeout", "must be above 0");
   if (absl::Status status = check_tensor_parallel(model, config.num_ranks); !status.ok()) return status;
+  return check_weights(config.weights);
+}
+
+// The CPU backend, which is the one without a factory.
+absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cpu_ranks(const StageConfig& config) {
+  const auto out_of_range = [](std::string_view flag, int64_t max, int64_t given) {
+    return invalid_field(flag, absl::StrCat("must be in [1, ", max, "], given ", given));
+  };
+  if (config.backend != "cpu") {
+    return invalid_field("--backend", absl::StrCat("must be cpu, given ", config.backend));
+  }
   if (config.num_ranks > kernels::kMaxCpuRanks) {
     return out_of_range("--tp", kernels::kMaxCpuRanks, config.num_ranks);
   }
@@ -86,7 +90,7 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   if (const auto problem = find_problem(cpu_options(config))) {
     return invalid_field(config.cpu_isa == kernels::CpuIsa::kBest ? "--backend" : "--cpu-isa", *problem);
   }
-  return check_weights(config.weights);
+  return kernels::make_cpu_ranks(cpu_options(config));
 }
 
 absl::StatusOr<kernels::DType> find_kv_cache_type(const StageConfig& config, const StageShape& shape,
@@ -126,11 +130,12 @@ struct Stage::Impl {
     uint64_t sent_bytes = 0;
   };
 
-  Impl(const StageConfig& stage_config, StageShape stage_shape, std::unique_ptr<Checkpoint> stage_checkpoint)
+  Impl(const StageConfig& stage_config, StageShape stage_shape, std::unique_ptr<Checkpoint> stage_checkpoint,
+       std::vector<std::unique_ptr<kernels::Backend>> ranks)
       : config(stage_config),
         shape(std::move(stage_shape)),
         checkpoint(std::move(stage_checkpoint)),
-        backends(kernels::make_cpu_ranks(cpu_options(config))),
+        backends(std::move(ranks)),
         states(is_last() ? StageRole::kSamples : StageRole::kHandsOver),
         timings(static_cast<size_t>(config.num_ranks)),
         threads(config.num_ranks) {
@@ -231,15 +236,15 @@ void Stage::Impl::compute_rank(int rank, const BatchPlan& plan, std::vector<Sequ
 absl::Status Stage::Impl::receive(int rank, uint64_t step) {
   Link* const link = links.from_previous(rank);
   if (link == nullptr) return absl::OkStatus();
-  const kernels::Tensor hidden = models[static_cast<size_t>(rank)]->hidden(input.model.num_rows());
-  return link->receive(step, bytes_of(hidden), now() + config.step_timeout);
+  const std::span<std::byte> bytes = models[static_cast<size_t>(rank)]->incoming(input.model.num_rows());
+  return link->receive(step, bytes, now() + config.step_timeout);
 }
 
 absl::Status Stage::Impl::send(int rank, uint64_t step) {
   Link* const link = links.to_next(rank);
   if (link == nullptr) return absl::OkStatus();
   const std::span<const std::byte> bytes =
-      bytes_of(models[static_cast<size_t>(rank)]->hidden(input.model.num_rows()));
+      models[static_cast<size_t>(rank)]->outgoing(input.model.num_rows());
   timings[static_cast<size_t>(rank)].sent_bytes = bytes.size();
   return link->send(step, bytes, now() + config.step_timeout);
 }
@@ -264,7 +269,7 @@ const StageShape& Stage::shape() const {
   return impl_->shape;
 }
 
-absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given) {
+absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given, const RankFactory& make_ranks) {
   StageConfig config = given;
   StageShape shape;
   auto model = read_model_config(config.model_dir);
@@ -275,6 +280,8 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given) {
   if (config.num_ranks > 0) config.threads_per_rank = threads_per_rank(config);
   if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
   shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
+  auto ranks = make_ranks ? make_ranks(config) : make_cpu_ranks(config);
+  if (!ranks.ok()) return ranks.status();
 
   auto checkpoint = Checkpoint::open(config.model_dir);
   if (!checkpoint.ok()) return checkpoint.status();
@@ -284,7 +291,7 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given) {
   const auto num_blocks = count_blocks(config, shape);
   if (!num_blocks.ok()) return num_blocks.status();
   shape.num_blocks = *num_blocks;
-  auto impl = std::make_unique<Impl>(config, std::move(shape), *std::move(checkpoint));
+  auto impl = std::make_unique<Impl>(config, std::move(shape), *std::move(checkpoint), *std::move(ranks));
   if (absl::Status status = impl->make_models(); !status.ok()) return status;
   return std::unique_ptr<Stage>(new Stage(std::move(impl)));
 }

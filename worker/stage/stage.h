@@ -55,13 +55,19 @@ struct StageShape {
   int64_t weight_bytes = 0;  // resident: packed on all ranks, and in place in the checkpoint once
 };
 
+// Makes the ranks of a stage; its errors name the flag.
+using RankFactory =
+    std::function<absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>>(const StageConfig&)>;
+
 class Stage {
  public:
   // Loads the weights. Errors name the file and the tensor, or the flag (--stage, --stages,
   // --layers-per-stage, --tp, --threads-per-rank, --backend, --cpu-isa, --weights, --activations,
   // --block-size, --max-batch-tokens, --kv-cache-mib, --step-timeout). RESOURCE_EXHAUSTED names what there is
   // no memory for.
-  static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config);
+  // make_ranks: of another backend than the CPU's, which are made without it.
+  static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config,
+                                                     const RankFactory& make_ranks = {});
   ~Stage();
 
   // As given, with the number of threads found.

@@ -72,6 +72,7 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes);
 cudaError_t cudaGetLastError();
 
 cudaError_t cudaMalloc(void** memory, size_t num_bytes);
+// Waits for the device's streams first.
 cudaError_t cudaFree(void* memory);
 // Work of a stream runs when the host waits for it, not before: a host that does not wait reads old memory.
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int flags);

@@ -26,9 +26,9 @@ inline StageConfig nano_config(int num_stages = 1, int num_ranks = 1) {
 
 class Pipeline {
  public:
-  explicit Pipeline(StageConfig config) {
+  explicit Pipeline(StageConfig config, const RankFactory& make_ranks = {}) {
     for (config.stage = 0; config.stage < config.num_stages; ++config.stage) {
-      stages_.push_back(Stage::load(config).value());
+      stages_.push_back(Stage::load(config, make_ranks).value());
     }
   }
   Pipeline(int num_stages, int num_ranks, const WeightOptions& weights = {})
