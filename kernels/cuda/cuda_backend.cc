@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"
+#include "kernels/cuda/rank_group.h"
 
 namespace octet::kernels {
 namespace {
@@ -30,7 +31,8 @@ class DeviceBuffer final : public Buffer {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int device) : device_(device) {
+  CudaBackend(int rank, int device, std::shared_ptr<cuda::RankGroup> group)
+      : rank_(rank), device_(device), group_(std::move(group)) {
     check(cudaSetDevice(device), "cudaSetDevice");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   }
@@ -39,9 +41,9 @@ class CudaBackend final : public Backend {
   CudaBackend& operator=(const CudaBackend&) = delete;
 
   const char* name() const override { return "cuda"; }
-  int rank() const override { return 0; }
-  int num_ranks() const override { return 1; }
-  bool all_agree(bool ok) override { return ok; }
+  int rank() const override { return rank_; }
+  int num_ranks() const override { return group_->num_ranks(); }
+  bool all_agree(bool ok) override { return group_->all_agree(ok); }
 
   std::unique_ptr<Buffer> allocate(int64_t num_bytes) override {
     check(cudaSetDevice(device_), "cudaSetDevice");
@@ -138,19 +140,32 @@ class CudaBackend final : public Backend {
   void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) override {
     cuda::gather_rows(stream_, output, input, stage(rows));
   }
-  void do_all_reduce(Tensor) override { OCTET_CHECK(false, "a CUDA stage has one rank yet"); }
-  void do_all_gather_columns(Tensor, Tensor) override { OCTET_CHECK(false, "a CUDA stage has one rank yet"); }
+  void do_all_reduce(Tensor data) override {
+    group_->all_reduce(rank_, data.data<float>(), data.num_elements(), stream_);
+  }
+  void do_all_gather_columns(Tensor output, Tensor input) override {
+    const int64_t count = (input.size(0) - 1) * input.row_stride() + input.size(1);
+    const int64_t num_bytes = num_ranks() * count * size_of(DType::kFloat32);
+    if (gathered_.num_bytes < num_bytes) gathered_ = {allocate(num_bytes), num_bytes};
+    OCTET_CHECK(gathered_.memory != nullptr, "no device memory for ", num_bytes, " bytes of logits");
+    auto* const gathered = static_cast<float*>(gathered_.memory->data());
+    group_->all_gather(rank_, input.data<float>(), gathered, count, stream_);
+    cuda::gather_columns(stream_, output, gathered, count, input.row_stride(), num_ranks());
+  }
 
   struct StagingBuffer {
     std::unique_ptr<Buffer> memory;
     int64_t num_bytes = 0;
   };
 
+  const int rank_;
   const int device_;
+  const std::shared_ptr<cuda::RankGroup> group_;
   cudaStream_t stream_ = nullptr;
   std::deque<std::vector<int32_t>> staged_;  // on their way to the device
   std::deque<StagingBuffer> buffers_;        // where they go; kept for their memory
   size_t buffers_in_use_ = 0;
+  StagingBuffer gathered_;          // of the running all_gather_columns; kept for its memory
   std::vector<int32_t> positions_;  // of the running paged_attention; kept for their capacity
   std::vector<int32_t> offsets_;
   std::vector<int32_t> blocks_;
@@ -182,10 +197,17 @@ std::optional<std::string> find_cuda_problem(int device) {
   return std::nullopt;
 }
 
-std::unique_ptr<Backend> make_cuda_rank(int device) {
-  const std::optional<std::string> problem = find_cuda_problem(device);
-  OCTET_CHECK(!problem.has_value(), *problem);
-  return std::make_unique<CudaBackend>(device);
+std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices) {
+  for (const int device : devices) {
+    const std::optional<std::string> problem = find_cuda_problem(device);
+    OCTET_CHECK(!problem.has_value(), *problem);
+  }
+  const auto group = std::make_shared<cuda::RankGroup>(devices);
+  std::vector<std::unique_ptr<Backend>> ranks;
+  for (const int device : devices) {
+    ranks.push_back(std::make_unique<CudaBackend>(static_cast<int>(ranks.size()), device, group));
+  }
+  return ranks;
 }
 
 }  // namespace octet::kernels

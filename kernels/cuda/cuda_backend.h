@@ -2,12 +2,13 @@
 // is there after upload() or download(). Tensors are device memory from allocate(); token ids, positions and
 // block tables are host memory and copied before the call returns.
 //
-// A rank alone so far: no collectives and no packed weights, so worker does not offer it yet.
+// No packed weights so far, so the worker does not offer it yet.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/backend.h"
 
@@ -17,7 +18,8 @@ namespace octet::kernels {
 // one.
 std::optional<std::string> find_cuda_problem(int device);
 
-// Requires !find_cuda_problem(device).
-std::unique_ptr<Backend> make_cuda_rank(int device);
+// A stage's ranks, one on each of the devices; each is then called from a thread of its own. Requires
+// !find_cuda_problem() of each, and no device twice.
+std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices);
 
 }  // namespace octet::kernels

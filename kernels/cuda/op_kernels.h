@@ -29,6 +29,10 @@ void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor v
                          const int32_t* positions, const int32_t* slots, const RotaryTable& table,
                          const KvLayer& kv);
 
+// gathered: [num_ranks] parts, rank_stride elements apart, of rows that are row_stride apart.
+void gather_columns(cudaStream_t stream, Tensor output, const float* gathered, int64_t rank_stride,
+                    int64_t row_stride, int64_t num_ranks);
+
 // Where the rows of a batch find their keys.
 struct RowTables {
   const int32_t* positions;  // [num_tokens]

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "tests/cuda_emulator/fault_kernels.h"
+#include "tests/cuda_emulator/include/nccl.h"
 
 namespace cuda_emulator {
 namespace {
@@ -68,6 +70,52 @@ TEST_F(EmulatorTest, WorkRunsWhenTheHostWaitsForIt) {
   EXPECT_EQ(value, 0.0f);
   ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
   EXPECT_EQ(value, 1.0f);
+}
+
+// Runs work(rank, its communicator, its stream) for two ranks at the same time.
+template <typename Work>
+void run_two_ranks(const Work& work) {
+  const int devices[] = {0, 1};
+  ncclComm_t comms[2] = {};
+  ASSERT_EQ(ncclCommInitAll(comms, 2, devices), ncclSuccess);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      cudaStream_t stream = nullptr;
+      ASSERT_EQ(cudaSetDevice(rank), cudaSuccess);
+      ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+      work(rank, comms[rank], stream);
+      cudaStreamDestroy(stream);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const ncclComm_t comm : comms) ncclCommDestroy(comm);
+}
+
+TEST_F(EmulatorTest, RanksSumAndGather) {
+  run_two_ranks([&](int rank, ncclComm_t comm, cudaStream_t stream) {
+    float values[3] = {1.0f + static_cast<float>(rank), 10, 0};
+    void* data = nullptr;
+    ASSERT_EQ(cudaMalloc(&data, sizeof values), cudaSuccess);
+    auto* const numbers = static_cast<float*>(data);
+    ASSERT_EQ(cudaMemcpyAsync(data, values, sizeof values, cudaMemcpyHostToDevice, stream), cudaSuccess);
+    ASSERT_EQ(ncclAllReduce(data, data, 2, ncclFloat32, ncclSum, comm, stream), ncclSuccess);
+    ASSERT_EQ(ncclAllGather(data, numbers + 1, 1, ncclFloat32, comm, stream), ncclSuccess);
+    ASSERT_EQ(cudaMemcpyAsync(values, data, sizeof values, cudaMemcpyDeviceToHost, stream), cudaSuccess);
+    ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+    EXPECT_THAT(values, ::testing::ElementsAre(3.0f, 3.0f, 3.0f));
+    EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclSum, comm, stream), ncclInvalidArgument);
+  });
+}
+
+TEST_F(EmulatorTest, RanksThatBringDifferentSizesAreToldSo) {
+  run_two_ranks([&](int rank, ncclComm_t comm, cudaStream_t stream) {
+    void* data = nullptr;
+    ASSERT_EQ(cudaMalloc(&data, 64), cudaSuccess);
+    ASSERT_EQ(ncclAllReduce(data, data, rank == 0 ? 3 : 4, ncclFloat32, ncclSum, comm, stream), ncclSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorLaunchFailure);
+  });
+  EXPECT_EQ(first_fault(), "NCCL: ranks bring 3 and 4 elements");
 }
 
 TEST_F(EmulatorTest, FreeingMemoryWaitsForWorkThatUsesIt) {

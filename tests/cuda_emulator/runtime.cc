@@ -11,6 +11,7 @@
 #include "tests/cuda_emulator/block.h"
 #include "tests/cuda_emulator/device_memory.h"
 #include "tests/cuda_emulator/emulator.h"
+#include "tests/cuda_emulator/stream.h"
 
 // Work in order.
 struct CUstream_st {
@@ -66,12 +67,6 @@ cudaError_t enter_call(int device = current_device) {
   return is_broken(device) ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
-void record_fault(int device, const std::string& what) {
-  const std::lock_guard lock(faults().mutex);
-  if (faults().first.empty()) faults().first = what;
-  faults().broken[static_cast<size_t>(device)] = true;
-}
-
 void run_grid(const Kernel& kernel) {
   for (unsigned int z = 0; z < kernel.grid.z; ++z) {
     for (unsigned int y = 0; y < kernel.grid.y; ++y) {
@@ -93,11 +88,6 @@ void finish(cudaStream_t stream) {
   }
 }
 
-void add_work(cudaStream_t stream, std::function<void()> work) {
-  const std::lock_guard lock(stream->mutex);
-  stream->work.push_back(std::move(work));
-}
-
 bool valid(const dim3& grid, const dim3& block, size_t shared_bytes) {
   const uint64_t num_threads = uint64_t{block.x} * block.y * block.z;
   return num_threads >= 1 && num_threads <= kMaxThreads && block.z <= 64 && grid.x >= 1 && grid.y >= 1 &&
@@ -113,6 +103,21 @@ bool valid_memory(const void* memory, size_t num_bytes) {
 }
 
 }  // namespace
+
+void add_work(cudaStream_t stream, std::function<void()> work) {
+  const std::lock_guard lock(stream->mutex);
+  stream->work.push_back(std::move(work));
+}
+
+int device_of(cudaStream_t stream) {
+  return stream->device;
+}
+
+void record_fault(int device, const std::string& what) {
+  const std::lock_guard lock(faults().mutex);
+  if (faults().first.empty()) faults().first = what;
+  faults().broken[static_cast<size_t>(device)] = true;
+}
 
 void reset(int num_devices, size_t bytes_per_device) {
   device_memory().reset(num_devices, bytes_per_device);
@@ -272,8 +277,13 @@ cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
 cudaError_t cudaFree(void* memory) {
   if (memory == nullptr) return cudaSuccess;
   if (const auto allocation = device_memory().find(reinterpret_cast<uintptr_t>(memory))) {
-    const std::lock_guard lock(streams().mutex);
-    for (const cudaStream_t stream : streams().all) {
+    // Not under the lock: the work may wait for another device's.
+    std::vector<cudaStream_t> all;
+    {
+      const std::lock_guard lock(streams().mutex);
+      all.assign(streams().all.begin(), streams().all.end());
+    }
+    for (const cudaStream_t stream : all) {
       if (stream->device == allocation->device) finish(stream);
     }
   }

@@ -4,11 +4,11 @@
 namespace octet::kernels {
 namespace {
 
-class AllGatherTest : public ::testing::TestWithParam<int> {};
+class AllGatherTest : public ::testing::TestWithParam<std::tuple<RanksOf, int>> {};
 
 TEST_P(AllGatherTest, PutsTheRanksColumnsSideBySide) {
-  const int num_ranks = GetParam();
-  const auto ranks = make_cpu_ranks({.num_ranks = num_ranks, .threads_per_rank = 1, .isa = CpuIsa::kBest});
+  const int num_ranks = std::get<1>(GetParam());
+  const Ranks ranks = make_ranks(std::get<0>(GetParam()), num_ranks);
   testing::run_ranks(num_ranks, [&](int r) {
     for (const int64_t num_columns : {1, 7, 200, 1601}) {
       for (const int64_t num_tokens : {0, 1, 5}) {
@@ -36,7 +36,9 @@ TEST_P(AllGatherTest, PutsTheRanksColumnsSideBySide) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, AllGatherTest, ::testing::Range(1, 9));
+INSTANTIATE_TEST_SUITE_P(Ranks, AllGatherTest,
+                         ::testing::Combine(::testing::ValuesIn(ranks_of_backends()),
+                                            ::testing::Range(1, 9)));
 
 }  // namespace
 }  // namespace octet::kernels

@@ -4,8 +4,6 @@
 namespace octet::kernels {
 namespace {
 
-using Ranks = std::vector<std::unique_ptr<Backend>>;
-
 // Values whose sum depends on the order of additions, so that the order is tested and not only the set.
 std::vector<float> payload(int rank, int64_t size, uint32_t round) {
   Random random(1000 * round + static_cast<uint32_t>(rank));
@@ -24,13 +22,13 @@ std::vector<float> sum_in_rank_order(int num_ranks, int64_t size, uint32_t round
   return sum;
 }
 
-class AllReduceTest : public ::testing::TestWithParam<int> {
+class AllReduceTest : public ::testing::TestWithParam<std::tuple<RanksOf, int>> {
  protected:
-  int num_ranks() const { return GetParam(); }
+  int num_ranks() const { return std::get<1>(GetParam()); }
   Backend& rank(int r) { return *ranks_[static_cast<size_t>(r)]; }
 
  private:
-  Ranks ranks_ = make_cpu_ranks({.num_ranks = GetParam(), .threads_per_rank = 1, .isa = CpuIsa::kBest});
+  Ranks ranks_ = make_ranks(std::get<0>(GetParam()), num_ranks());
 };
 
 TEST_P(AllReduceTest, AddsInRankOrderWithTheSameBitsOnEveryRank) {
@@ -102,7 +100,9 @@ TEST_P(AllReduceTest, AgreesOnlyWhenEveryRankDoes) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, AllReduceTest, ::testing::Range(1, 9));
+INSTANTIATE_TEST_SUITE_P(Ranks, AllReduceTest,
+                         ::testing::Combine(::testing::ValuesIn(ranks_of_backends()),
+                                            ::testing::Range(1, 9)));
 
 }  // namespace
 }  // namespace octet::kernels

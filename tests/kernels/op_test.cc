@@ -52,11 +52,35 @@ std::vector<BackendCase> backend_cases() {
   cases.push_back({"CudaEmulated",
                    [] {
                      cuda_emulator::reset();
-                     return make_uploading_backend(make_cuda_rank(0));
+                     return make_uploading_backend(std::move(make_cuda_ranks({0}).front()));
                    },
                    true});
 #endif
   return cases;
+}
+
+std::vector<RanksOf> ranks_of_backends() {
+#ifdef OCTET_CUDA_EMULATED
+  return {RanksOf::kCpu, RanksOf::kCudaEmulated};
+#else
+  return {RanksOf::kCpu};
+#endif
+}
+
+Ranks make_ranks(RanksOf backend, int num_ranks) {
+  if (backend == RanksOf::kCpu) {
+    return make_cpu_ranks({.num_ranks = num_ranks, .threads_per_rank = 1, .isa = CpuIsa::kBest});
+  }
+  Ranks ranks;
+#ifdef OCTET_CUDA_EMULATED
+  cuda_emulator::reset(num_ranks);
+  std::vector<int> devices(static_cast<size_t>(num_ranks));
+  std::iota(devices.begin(), devices.end(), 0);
+  for (std::unique_ptr<Backend>& rank : make_cuda_ranks(devices)) {
+    ranks.push_back(make_uploading_backend(std::move(rank)));
+  }
+#endif
+  return ranks;
 }
 
 std::unique_ptr<Backend> make_backend(const BackendCase& backend_case) {

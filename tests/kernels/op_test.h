@@ -29,6 +29,13 @@ std::vector<BackendCase> cpu_cases();
 // Those, and the CUDA backend on an emulated device (not in a build with sanitizers).
 std::vector<BackendCase> backend_cases();
 
+// All ranks of a stage, as one of these makes them.
+using Ranks = std::vector<std::unique_ptr<Backend>>;
+enum class RanksOf { kCpu, kCudaEmulated };
+Ranks make_ranks(RanksOf backend, int num_ranks);
+// Those that this build has.
+std::vector<RanksOf> ranks_of_backends();
+
 // A stage of one rank.
 std::unique_ptr<Backend> make_backend(const BackendCase& backend_case);
 

@@ -1,6 +1,8 @@
 // The real stage, model and sampler on emulated GPUs, one a stage.
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/worker/stage/generate.h"
@@ -9,12 +11,14 @@
 namespace octet::worker {
 namespace {
 
-class CudaStages : public testing::TestWithParam<int> {
+// Stages and ranks of each.
+class CudaStages : public testing::TestWithParam<std::pair<int, int>> {
  protected:
-  void SetUp() override { cuda_emulator::reset(GetParam(), size_t{512} << 20); }
+  static int num_devices() { return GetParam().first * GetParam().second; }
+  void SetUp() override { cuda_emulator::reset(num_devices(), size_t{512} << 20); }
 
   static StageConfig config() {
-    StageConfig config = nano_config(GetParam(), 1);
+    StageConfig config = nano_config(GetParam().first, GetParam().second);
     config.backend = "cuda";
     config.weights.activations = ActivationType::kFloat32;
     config.kv_cache_bytes = 160 << 20;
@@ -22,9 +26,9 @@ class CudaStages : public testing::TestWithParam<int> {
   }
   static absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_ranks(
       const StageConfig& config) {
-    std::vector<std::unique_ptr<kernels::Backend>> ranks;
-    ranks.push_back(kernels::make_cuda_rank(config.stage));
-    return ranks;
+    std::vector<int> devices(static_cast<size_t>(config.num_ranks));
+    std::iota(devices.begin(), devices.end(), config.stage * config.num_ranks);
+    return kernels::make_cuda_ranks(devices);
   }
 };
 
@@ -60,12 +64,13 @@ TEST_P(CudaStages, GiveAllTheirMemoryBack) {
 }
 
 TEST_P(CudaStages, SayWhatThereIsNoMemoryFor) {
-  cuda_emulator::reset(GetParam(), 1 << 20);
+  cuda_emulator::reset(num_devices(), 1 << 18);
   const auto stage = Stage::load(config(), make_ranks);
   EXPECT_EQ(stage.status().code(), absl::StatusCode::kResourceExhausted) << stage.status();
 }
 
-INSTANTIATE_TEST_SUITE_P(OneAndTwo, CudaStages, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(StagesAndRanks, CudaStages,
+                         testing::Values(std::pair(1, 1), std::pair(2, 1), std::pair(2, 2)));
 
 }  // namespace
 }  // namespace octet::worker

@@ -1,0 +1,44 @@
+// What the ranks of a stage do together: NCCL between their devices, and a word between their host threads.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+struct ncclComm;  // what an ncclComm_t points to; nccl.h is for rank_group.cc only
+
+namespace octet::kernels::cuda {
+
+// Shared by the ranks of one process; each calls from a thread of its own.
+class RankGroup {
+ public:
+  // devices: [num_ranks], a device for each rank.
+  explicit RankGroup(const std::vector<int>& devices);
+  ~RankGroup();
+  RankGroup(const RankGroup&) = delete;
+  RankGroup& operator=(const RankGroup&) = delete;
+
+  int num_ranks() const { return static_cast<int>(comms_.size()); }
+
+  // On the rank's stream. data: [count] fp32; gathered: [num_ranks * count] fp32.
+  void all_reduce(int rank, float* data, int64_t count, cudaStream_t stream);
+  void all_gather(int rank, const float* data, float* gathered, int64_t count, cudaStream_t stream);
+
+  // Whether every rank passed true. Waits for all of them.
+  bool all_agree(bool ok);
+
+ private:
+  std::vector<ncclComm*> comms_;  // [num_ranks]
+
+  std::mutex mutex_;  // of what follows
+  std::condition_variable met_;
+  int num_arrived_ = 0;
+  bool all_ok_ = true;
+  bool agreed_ = true;  // of the last meeting
+  uint64_t meeting_ = 0;
+};
+
+}  // namespace octet::kernels::cuda

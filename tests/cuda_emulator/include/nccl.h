@@ -1,0 +1,30 @@
+// The part of NCCL that Octet uses, between the emulated devices of one process. Names, values and meanings
+// are NCCL's; sums are in order of ranks.
+#pragma once
+
+#include <cuda_runtime.h>
+
+enum ncclResult_t {
+  ncclSuccess = 0,
+  ncclUnhandledCudaError = 1,
+  ncclSystemError = 2,
+  ncclInternalError = 3,
+  ncclInvalidArgument = 4,
+};
+enum ncclDataType_t { ncclInt32 = 2, ncclFloat32 = 7 };
+enum ncclRedOp_t { ncclSum = 0 };
+typedef struct ncclComm* ncclComm_t;
+
+const char* ncclGetErrorString(ncclResult_t result);
+
+// comms: [num_devices] communicators of a new group, one for each device.
+ncclResult_t ncclCommInitAll(ncclComm_t* comms, int num_devices, const int* devices);
+ncclResult_t ncclCommDestroy(ncclComm_t comm);
+
+// Put on the stream; done when the streams of all ranks have come to it. A group whose ranks do not all come
+// within a minute, or come with different sizes, is a fault of its device.
+ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                           ncclComm_t comm, cudaStream_t stream);
+// to: [num_ranks * count]
+ncclResult_t ncclAllGather(const void* from, void* to, size_t count, ncclDataType_t type, ncclComm_t comm,
+                           cudaStream_t stream);

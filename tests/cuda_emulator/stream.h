@@ -1,0 +1,19 @@
+// What the emulator's other parts put on a stream.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "tests/cuda_emulator/include/cuda_runtime.h"
+
+namespace cuda_emulator {
+
+// Runs when the host waits for the stream, after what was put there before.
+void add_work(cudaStream_t stream, std::function<void()> work);
+
+int device_of(cudaStream_t stream);
+
+// As after a kernel that failed.
+void record_fault(int device, const std::string& what);
+
+}  // namespace cuda_emulator
