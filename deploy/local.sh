@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: deploy/local.sh [--once "QUESTION"] [--stages N] [--tp T] [--model DIR] [--port P] [--grpc-port P]
+usage: deploy/local.sh [--once "QUESTION"] [--stages N] [--tp T] [--model DIR] [--backend B] [--port P] [--grpc-port P]
 
 Installs what is missing (Debian 12; root or sudo), builds, starts a router and N stage workers, asks a question and
 serves until Ctrl-C.
@@ -14,6 +14,7 @@ serves until Ctrl-C.
   --stages N         stages of the pipeline (default 2)
   --tp T             ranks, which share a stage's layers (default 2)
   --model DIR        folder with config.json, *.safetensors and tokenizer.model (default deploy/nano)
+  --backend B        cpu (default), or cuda-emulated: the CUDA kernels on emulated GPUs, one a rank, some tokens a second
   --port P           HTTP port (default 1424, or any free one with --once)
   --grpc-port P      gRPC port (default 50051, or any free one with --once)
   --help             this
@@ -38,7 +39,7 @@ number_of() {
   printf '%d' "$((10#$2))"
 }
 
-stages=2 tp=2 model='' http_port='' grpc_port='' once=0
+stages=2 tp=2 backend=cpu model='' http_port='' grpc_port='' once=0
 question='Write a poem on NVIDIA in the style of Shakespeare'
 while (($#)); do
   flag=$1
@@ -47,7 +48,7 @@ while (($#)); do
       usage
       exit 0
       ;;
-    --once | --stages | --tp | --model | --port | --grpc-port)
+    --once | --stages | --tp | --model | --backend | --port | --grpc-port)
       (($# >= 2)) || refuse "$flag needs a value"
       ;;
     *) refuse "unknown flag '$flag'" ;;
@@ -57,11 +58,18 @@ while (($#)); do
     --stages) stages=$(number_of "$flag" "$2" 1 64) ;;
     --tp) tp=$(number_of "$flag" "$2" 1 64) ;;
     --model) model=$2 ;;
+    --backend) backend=$2 ;;
     --port) http_port=$(number_of "$flag" "$2" 1 65535) ;;
     --grpc-port) grpc_port=$(number_of "$flag" "$2" 1 65535) ;;
   esac
   shift 2
 done
+# The program of the backend, and the flags that it needs.
+case $backend in
+  cpu) worker=octet-worker backend_flags=() ;;
+  cuda-emulated) worker=octet-worker-cuda-emulated backend_flags=(--activations fp32 --step-timeout 10m) ;;
+  *) refuse "--backend must be cpu or cuda-emulated, not '$backend'" ;;
+esac
 [[ -n $question ]] || refuse "--once needs a question that is not empty"
 [[ -z $model ]] || model=$(realpath -e "$model" 2>/dev/null) || fail "--model: no such folder"
 
@@ -74,7 +82,7 @@ readonly ready_seconds=120 stop_seconds=10 answer_seconds=600
 readonly bin=build/release/bin
 
 bash deploy/install_dependencies.sh build run
-bash deploy/build.sh octet-router octet-worker
+bash deploy/build.sh octet-router "$worker"
 
 # Processes: started in the background, each with a log; name_of and log_of by process id.
 run_dir=$(mktemp -d "${TMPDIR:-/tmp}/octet-local.XXXXXX")
@@ -146,8 +154,8 @@ start_pipeline() {
     ((threads > 0)) || threads=1
   fi
   for ((stage = 0; stage < stages; ++stage)); do
-    start "stage-$stage" "$bin/octet-worker" --model "$model" --stage "$stage" --stages "$stages" --tp "$tp" \
-      --backend cpu --threads-per-rank "$threads" --host 127.0.0.1 --port 0 --link-port 0 --metrics-port 0 "${lead[@]}"
+    start "stage-$stage" "$bin/$worker" --model "$model" --stage "$stage" --stages "$stages" --tp "$tp" \
+      --backend "$backend" "${backend_flags[@]}" --threads-per-rank "$threads" --host 127.0.0.1 --port 0 --link-port 0 --metrics-port 0 "${lead[@]}"
     if ((stage == 0)); then
       wait_until "$ready_seconds" "the lead stage's start" test -f "$run_dir/stage-0.json"
       lead=(--lead "127.0.0.1:$(port stage-0 port)")

@@ -60,7 +60,7 @@ RULES = {
 
 # Files that a family is kept to inside a folder that has it, so that heavy headers stay out of the rest.
 GRPC_FILES = re.compile(
-    r"^(base/grpc_server|worker/(rpc/|main)|router/(api/(apis\.h|grpc_)|routing/|router\.cc|main)|tools/bench/grpc_client|tests/)"
+    r"^(base/grpc_server|worker/(rpc/|run_worker)|router/(api/(apis\.h|grpc_)|routing/|router\.cc|main)|tools/bench/grpc_client|tests/)"
 )
 
 FAMILIES = {

@@ -34,8 +34,9 @@ void add_shape_flags(Flags& flags, WorkerConfig& c) {
                  "HOST:PORT of the lead stage. Required on every stage but stage 0, which ignores it.");
 }
 
-void add_compute_flags(Flags& flags, WorkerConfig& c) {
-  flags.add_choice("backend", &c.backend, {"cpu"}, "What computes the model.");
+void add_compute_flags(Flags& flags, WorkerConfig& c, std::vector<std::string> backends) {
+  backends.insert(backends.begin(), "cpu");
+  flags.add_choice("backend", &c.backend, backends, "What computes the model.");
   flags.add_number(
       "threads-per-rank", &c.threads_per_rank, 0, 256,
       "Threads of one rank of the cpu backend. 0 means the CPUs that this process may use, by its "
@@ -145,7 +146,8 @@ absl::Status check(const WorkerConfig& c) {
 
 }  // namespace
 
-absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(int argc, const char* const* argv) {
+absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(
+    int argc, const char* const* argv, const std::vector<std::string>& other_backends) {
   WorkerConfig config;
   Flags flags("octet-worker",
               "Holds one stage of a Nemotron model's pipeline and computes it. Start one worker a stage: "
@@ -153,7 +155,7 @@ absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(int argc, const c
               "lead, schedules the work of all; the others register with it.");
   add_model_flags(flags, config);
   add_shape_flags(flags, config);
-  add_compute_flags(flags, config);
+  add_compute_flags(flags, config, other_backends);
   add_network_flags(flags, config);
   add_batching_flags(flags, config);
   add_time_flags(flags, config);

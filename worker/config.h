@@ -50,6 +50,8 @@ struct WorkerConfig {
 };
 
 // nullopt when --help was printed. Errors: INVALID_ARGUMENT in one line that names the flag.
-absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(int argc, const char* const* argv);
+// other_backends: what --backend may be beside cpu.
+absl::StatusOr<std::optional<WorkerConfig>> read_worker_config(
+    int argc, const char* const* argv, const std::vector<std::string>& other_backends = {});
 
 }  // namespace octet::worker

@@ -17,6 +17,13 @@ def test_once_prints_only_the_answer(golden):
     assert result.stdout == text_of(golden[1])
 
 
+def test_emulated_gpus_give_the_same_answer(golden):
+    result = subprocess.run([*LOCAL, "--backend", "cuda-emulated", "--once", golden[1]["turns"][0][0]], capture_output=True, text=True,
+                            timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == text_of(golden[1])
+
+
 def test_once_takes_any_text_and_shape():
     question = '"quotes", \\ backslashes,\nlines, $(dollars) and naïve 🙂'
     result = subprocess.run([*LOCAL, "--stages", "1", "--tp", "1", "--once", question], capture_output=True, text=True,
@@ -32,8 +39,9 @@ def free_port():
 
 def test_serves_until_it_is_told_to_end():
     http_port, grpc_port = free_port(), free_port()
+    # Whoever runs the tests in the background may ignore SIGINT, and bash cannot undo that.
     with subprocess.Popen([*LOCAL, "--port", str(http_port), "--grpc-port", str(grpc_port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as process:
+                          text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
         try:
             poem = process.stdout.readline()
             errors = ""
@@ -51,7 +59,7 @@ def test_serves_until_it_is_told_to_end():
 
 def test_refuses_bad_flags():
     for flags in (["--frobnicate"], ["--stages"], ["--stages", "0"], ["--tp", "x"], ["--port", "70000"], ["--once", ""],
-                  ["--model", "/no/such/folder"], ["--model", "/"]):
+                  ["--backend", "tpu"], ["--model", "/no/such/folder"], ["--model", "/"]):
         result = subprocess.run([*LOCAL, *flags], capture_output=True, text=True, timeout=60)
         assert result.returncode in (1, 2), flags
         assert result.stdout == "" and len(result.stderr.splitlines()) == 1, result.stderr
