@@ -1,8 +1,8 @@
 // Causal attention over a paged KV cache in bf16, for prefill chunks and decodes alike.
 //
-//   output[t, h] = softmax_j(round(query[t, h]) . keys[j, g] / sqrt(head_dim)) . values[j, g],  j <= position
-//   of t, g = h / (num_heads / num_kv_heads); the softmax's weights are rounded to bf16 where they meet the
-//   values
+//   output[t, h] = softmax_j(round(query[t, h]) . keys[j, g] / sqrt(head_dim)) . values[j, g],
+//   j <= position of t, g = h / (num_heads / num_kv_heads); the softmax's weights are rounded to bf16 where
+//   they meet the values
 //
 // Shapes     output, query [num_tokens, num_heads, head_dim] fp32; keys, values [num_blocks, block_size,
 //            num_kv_heads, head_dim] bf16, found through the sequence's block table.

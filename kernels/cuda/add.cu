@@ -4,7 +4,7 @@
 // Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the row.
 // Precision  one fp32 addition.
 // Cost       12 * num_tokens * hidden bytes: memory bound.
-// Checked by tests/kernels/add_test.cc.
+// Checked by tests/kernels/add_test.cc, its bytes by cuda_cost_test.cc.
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"

@@ -2,13 +2,12 @@
 //
 //   output[t, i] = table[tokens[t] - first_token, i] where that row is in the table, else 0
 //
-// Shapes     output [num_tokens, hidden] fp32; tokens [num_tokens]; table [num_rows, hidden] bf16 or fp32;
-// rows
-//            may be strided.
+// Shapes     output [num_tokens, hidden] fp32; tokens [num_tokens]; table [num_rows, hidden] bf16 or
+//            fp32; rows may be strided.
 // Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the row.
 // Precision  exact.
 // Cost       num_tokens * hidden * (4 + bytes of an element of the table) bytes: memory bound.
-// Checked by tests/kernels/embedding_test.cc.
+// Checked by tests/kernels/embedding_test.cc, its bytes by cuda_cost_test.cc.
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"

@@ -2,9 +2,9 @@
 //
 //   output[t, r * num_columns + n] = gathered[r, t, n]
 //
-// Shapes     output [num_tokens, num_ranks * num_columns] fp32, rows may be strided; gathered [num_ranks]
-// times
-//            [num_tokens, num_columns] fp32, rank_stride elements apart, rows row_stride apart.
+// Shapes     output [num_tokens, num_ranks * num_columns] fp32, rows may be strided; gathered
+//            [num_ranks] times [num_tokens, num_columns] fp32, rank_stride elements apart, rows
+//            row_stride apart.
 // Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the row.
 // Precision  exact.
 // Cost       8 * num_tokens * num_ranks * num_columns bytes: memory bound.

@@ -1,9 +1,12 @@
 // output[i, :] = input[rows[i], :]
 //
-// Shapes     output [num_rows, hidden], input [num_tokens, hidden] fp32; rows [num_rows]; rows may be
-// strided. Requires   rows inside input (Backend::gather_rows checks it). Mapping    grid (num_rows), block
-// (256); a thread owns every 256th element of the row. Precision  exact. Cost       8 * num_rows * hidden
-// bytes: memory bound. Checked by tests/kernels/gather_rows_test.cc.
+// Shapes     output [num_rows, hidden], input [num_tokens, hidden] fp32, rows may be strided; rows
+//            [num_rows].
+// Requires   rows inside input (Backend::gather_rows checks it).
+// Mapping    grid (num_rows), block (256); a thread owns every 256th element of the row.
+// Precision  exact.
+// Cost       8 * num_rows * hidden bytes: memory bound.
+// Checked by tests/kernels/gather_rows_test.cc, its bytes by cuda_cost_test.cc.
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"

@@ -3,15 +3,14 @@
 //   residual[t, i] += input[t, i]
 //   output[t, i] = (residual[t, i] - mean) / sqrt(variance + epsilon) * (weight[i] + 1) + bias[i]
 //
-// Shapes     output, residual, input [num_tokens, hidden] fp32, rows may be strided, none aliasing another;
-// weight,
-//            bias [hidden] bf16 or fp32.
-// Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the row and sums them in
-// order,
-//            then warps by a butterfly, then the block in order of warps.
+// Shapes     output, residual, input [num_tokens, hidden] fp32, rows may be strided, none aliasing
+//            another; weight, bias [hidden] bf16 or fp32.
+// Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the row and sums them
+//            in order, then warps by a butterfly, then the block in order of warps.
 // Precision  fp32; the variance is summed from the differences to the mean.
-// Cost       8 * num_tokens * hidden bytes, 16 with the add: memory bound (the row's later reads hit L1).
-// Checked by tests/kernels/layer_norm_test.cc.
+// Cost       8 * num_tokens * hidden bytes, 16 with the add, and weight and bias: memory bound (the
+//            row's later reads hit L1).
+// Checked by tests/kernels/layer_norm_test.cc, its bytes by cuda_cost_test.cc.
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"

@@ -1,19 +1,17 @@
 // Matrix product with a weight as the checkpoint has it: nothing is rounded on the way. It is the exact path,
-// not the fast one; the fast one multiplies packed weights on tensor cores.
+// not the fast one; the fast one will multiply packed weights on tensor cores.
 //
 //   output[t, n] = epilogue(sum_k input[t, k] * weight[n, k])
 //
-// Shapes     output [num_tokens, num_columns], input [num_tokens, depth] fp32; weight [num_columns, depth]
-// bf16 or
-//            fp32; rows may be strided.
-// Mapping    grid (num_tokens, num_columns / 8), block (256): a warp computes one element, its lanes every
-// 32nd
-//            product, which neighbouring lanes load together.
-// Precision  a lane's fused multiply-adds in order of depth, then the lanes by a butterfly. So an element's
-// bits
-//            depend on its row and column only.
-// Cost       num_tokens * (4 * depth + bytes of the weight) bytes through L2: each token reads the whole
-// weight. Checked by tests/kernels/linear_test.cc.
+// Shapes     output [num_tokens, num_columns], input [num_tokens, depth] fp32; weight [num_columns,
+//            depth] bf16 or fp32; rows may be strided.
+// Mapping    grid (num_tokens, num_columns / 8), block (256): a warp computes one element, its lanes
+//            every 32nd product, which neighbouring lanes load together.
+// Precision  a lane's fused multiply-adds in order of depth, then the lanes by a butterfly. So an
+//            element's bits depend on its row and column only.
+// Cost       4 * num_tokens * (depth + num_columns) bytes and the weight's; but each token reads the
+//            whole weight, from L2 where it fits.
+// Checked by tests/kernels/linear_test.cc, its bytes by cuda_cost_test.cc.
 #include <algorithm>
 
 #include "kernels/cuda/element.cuh"

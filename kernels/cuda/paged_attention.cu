@@ -4,20 +4,20 @@
 //   output[t, h] = softmax_j(query[t, h] . keys[j, g] / sqrt(head_dim)) . values[j, g],  j <= position of t,
 //   g = h / (num_heads / num_kv_heads)
 //
-// Shapes     output, query [num_tokens, num_heads, head_dim] fp32; keys, values [num_blocks, block_size,
-//            num_kv_heads, head_dim] bf16 or fp32, found through the sequence's block table.
-// Requires   head_dim at most kMaxHeadDim; block ids inside the cache (Backend::paged_attention checks them).
-// Mapping    grid (num_tokens, num_kv_heads), block (128). For each query head of the KV head the block walks
-// over
-//            the keys, 32 at a time from position 0: a warp computes every fourth score, its lanes every 32nd
-//            dimension; then a thread owns every 128th dimension of the output.
-// Precision  fp32, online softmax; with a bf16 cache queries and weights are rounded to bf16. A row's bits
-// depend
-//            on its query, its position and the keys and values up to it only.
-// Cost       2 * (position + 1) * head_dim * bytes of an element for each row and KV head, once a query head;
-// from
-//            the second head on out of L1 or L2.
-// Checked by tests/kernels/paged_attention_test.cc.
+// Shapes     output, query [num_tokens, num_heads, head_dim] fp32; keys, values [num_blocks,
+//            block_size, num_kv_heads, head_dim] bf16 or fp32, found through the sequence's block
+//            table.
+// Requires   head_dim at most kMaxHeadDim; block ids inside the cache (Backend::paged_attention checks
+//            them).
+// Mapping    grid (num_tokens, num_kv_heads), block (128). For each query head of the KV head the block
+//            walks over the keys, 32 at a time from position 0: a warp computes every fourth score, its
+//            lanes every 32nd dimension; then a thread owns every 128th dimension of the output.
+// Precision  fp32, online softmax; with a bf16 cache queries and weights are rounded to bf16. A row's
+//            bits depend on its query, its position and the keys and values up to it only.
+// Cost       2 * (position + 1) * head_dim * bytes of an element for each sequence and KV head, and 8 *
+//            num_heads * head_dim for each row; from a KV head's second query head on its keys come
+//            from L1 or L2.
+// Checked by tests/kernels/paged_attention_test.cc, its bytes by cuda_cost_test.cc.
 #include <cmath>
 
 #include "kernels/cuda/element.cuh"

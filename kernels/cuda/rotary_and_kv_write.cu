@@ -5,17 +5,16 @@
 //   query = query';  cached_keys[slots[t]] = key';  cached_values[slots[t]] = value
 //
 // Shapes     query [num_tokens, num_heads, head_dim]; key, value [num_tokens, num_kv_heads, head_dim];
-// cosines,
-//            sines [max_positions, half]; all fp32; cache [num_slots, num_kv_heads, head_dim] fp32 or bf16.
-// Requires   positions below max_positions, slots below num_slots (Backend::rotary_and_kv_write checks them).
-// Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the token's key and value,
-// and
-//            every 256th pair of its query.
-// Precision  two products and one sum in fp32, each rounded; a cache in bf16 rounds the result to nearest
-// even. Cost       num_tokens * head_dim * (8 * num_heads + (8 + 2 * bytes of an element) * num_kv_heads)
-// bytes: memory
-//            bound.
-// Checked by tests/kernels/rotary_and_kv_write_test.cc.
+//            cosines, sines [max_positions, half]; all fp32; cache [num_slots, num_kv_heads, head_dim]
+//            fp32 or bf16.
+// Requires   positions below max_positions, slots below num_slots (Backend::rotary_and_kv_write checks
+//            them).
+// Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the token's key and
+//            value, and every 256th pair of its query.
+// Precision  two products and one sum in fp32, each rounded; a cache in bf16 rounds to nearest even.
+// Cost       num_tokens * (8 * num_heads * rotary_dim + (8 + 2 * bytes of an element) * num_kv_heads *
+//            head_dim + 4 * rotary_dim) bytes: memory bound.
+// Checked by tests/kernels/rotary_and_kv_write_test.cc, its bytes by cuda_cost_test.cc.
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"

@@ -296,6 +296,9 @@ void Block::check_access(uintptr_t address, size_t num_bytes, bool is_write, siz
            std::to_string(allocation->num_bytes));
     }
     if (address % alignment != 0) fail_misaligned(address, alignment);
+    if (kernel_.traffic != nullptr) {
+      kernel_.traffic->add(allocation->begin, allocation->num_bytes, offset, num_bytes, is_write);
+    }
     return;
   }
   if (!is_write && is_index(address, num_bytes)) return;

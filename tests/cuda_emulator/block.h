@@ -10,6 +10,7 @@
 
 #include "tests/cuda_emulator/include/cuda_runtime.h"
 #include "tests/cuda_emulator/shared_shadow.h"
+#include "tests/cuda_emulator/traffic.h"
 
 namespace cuda_emulator {
 
@@ -23,6 +24,7 @@ struct Kernel {
   dim3 block;
   size_t shared_bytes = 0;
   int device = 0;
+  Traffic* traffic = nullptr;  // to count in, or nullptr
   void* call = nullptr;
   size_t call_bytes = 0;
   void (*run)(void* call) = nullptr;

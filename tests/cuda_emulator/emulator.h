@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/cuda_emulator/include/cuda_runtime.h"
+#include "tests/cuda_emulator/traffic.h"
 
 namespace cuda_emulator {
 
@@ -18,6 +19,11 @@ void fail_call(int call, cudaError_t error);
 // The first thing that a kernel did wrong since reset(), which names the kernel's thread and the memory;
 // empty if all went well. Since then every call of its device gives cudaErrorLaunchFailure.
 std::string first_fault();
+
+// Counts what the kernels that start from now on read and write of their device's memory, since the last
+// call. One host thread at a time.
+void start_counting();
+TrafficBytes counted_bytes();  // and ends the counting
 
 // Bytes that are allocated and not freed.
 size_t allocated_bytes();

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "tests/cuda_emulator/block.h"
@@ -33,6 +34,12 @@ struct Faults {
   int calls_until_failure = 0;
   cudaError_t failure = cudaSuccess;
 };
+// Of start_counting(), while it counts.
+std::optional<Traffic>& traffic() {
+  static std::optional<Traffic> traffic;
+  return traffic;
+}
+
 // All streams that there are.
 struct Streams {
   std::mutex mutex;
@@ -67,7 +74,8 @@ cudaError_t enter_call(int device = current_device) {
   return is_broken(device) ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
-void run_grid(const Kernel& kernel) {
+void run_grid(Kernel kernel) {
+  kernel.traffic = traffic() ? &*traffic() : nullptr;
   for (unsigned int z = 0; z < kernel.grid.z; ++z) {
     for (unsigned int y = 0; y < kernel.grid.y; ++y) {
       for (unsigned int x = 0; x < kernel.grid.x; ++x) {
@@ -138,6 +146,16 @@ void fail_call(int call, cudaError_t error) {
 std::string first_fault() {
   const std::lock_guard lock(faults().mutex);
   return faults().first;
+}
+
+void start_counting() {
+  traffic().emplace();
+}
+
+TrafficBytes counted_bytes() {
+  const TrafficBytes bytes = traffic()->bytes();
+  traffic().reset();
+  return bytes;
 }
 
 size_t allocated_bytes() {
