@@ -67,7 +67,7 @@ done
 # The program of the backend, and the flags that it needs.
 case $backend in
   cpu) worker=octet-worker backend_flags=() ;;
-  cuda-emulated) worker=octet-worker-cuda-emulated backend_flags=(--activations fp32 --step-timeout 10m) ;;
+  cuda-emulated) worker=octet-worker-cuda-emulated backend_flags=(--step-timeout 10m) ;;
   *) refuse "--backend must be cpu or cuda-emulated, not '$backend'" ;;
 esac
 [[ -n $question ]] || refuse "--once needs a question that is not empty"

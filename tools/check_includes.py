@@ -78,7 +78,7 @@ FAMILIES = {
 MAX_HOMELESS = 20  # sources in no target that are named
 
 # Headers of the compiler and of the system: no folder, or one of these.
-SYSTEM = re.compile(r"^([a-z0-9_.]+|(sys|netinet|arpa|linux)/[a-z0-9_.]+)$")
+SYSTEM = re.compile(r"^([A-Za-z0-9_.]+|(sys|netinet|arpa|linux)/[a-z0-9_.]+)$")
 PROJECT = re.compile(r"^(base|google/rpc|grpc/health|kernels|octet/v1|router|tests|tools|worker)/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -6,8 +6,10 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"
+#include "kernels/cuda/pack_weight.h"
 #include "kernels/cuda/rank_group.h"
 
 namespace octet::kernels {
@@ -109,11 +111,41 @@ class CudaBackend final : public Backend {
   void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) override {
     cuda::linear(stream_, output, input, weight, epilogue);
   }
-  std::optional<PackedWeight> do_pack(WeightFormat format, Tensor, Tensor) override {
-    OCTET_CHECK(false, "the CUDA backend packs no weights yet, asked for ", name_of(format));
+  std::optional<PackedWeight> do_pack(WeightFormat format, Tensor weight, Tensor scales) override {
+    const cuda::HostWeight host = cuda::pack_weight(format, weight, scales);
+    const int64_t element_bytes = scales_offset(weight.size(0), weight.size(1));
+    const auto scale_bytes = static_cast<int64_t>(host.scales.size() * sizeof(float));
+    PackedWeight packed = {.format = format,
+                           .num_columns = weight.size(0),
+                           .depth = weight.size(1),
+                           .num_bytes = element_bytes + scale_bytes,
+                           .storage = nullptr};
+    packed.storage = allocate(packed.num_bytes);
+    if (packed.storage == nullptr) return std::nullopt;
+    auto* const memory = static_cast<char*>(packed.storage->data());
+    upload(memory, host.elements.data(), static_cast<int64_t>(host.elements.size() * sizeof(uint16_t)));
+    if (scale_bytes > 0) upload(memory + element_bytes, host.scales.data(), scale_bytes);
+    return packed;
   }
-  void do_packed_linear(Tensor, Tensor, const PackedWeight&, Epilogue) override {
-    OCTET_CHECK(false, "the CUDA backend packs no weights yet");
+  // Where the scales of a packed weight begin: after its elements, aligned.
+  static int64_t scales_offset(int64_t num_columns, int64_t depth) {
+    return (num_columns * depth * size_of(DType::kBFloat16) + 255) / 256 * 256;
+  }
+  void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) override {
+    const int64_t num_bytes = input.num_elements() * size_of(DType::kBFloat16);
+    if (rounded_.num_bytes < num_bytes) rounded_ = {allocate(num_bytes), num_bytes};
+    OCTET_CHECK(rounded_.memory != nullptr, "no device memory for ", num_bytes, " bytes of activations");
+    cuda::round_rows(stream_, rounded_.memory->data(), input);
+    const char* const memory = static_cast<const char*>(weight.storage->data());
+    gemm_.multiply({.num_tokens = input.size(0),
+                    .num_columns = weight.num_columns,
+                    .depth = weight.depth,
+                    .output_stride = output.row_stride()},
+                   output.data<float>(), rounded_.memory->data(), memory, stream_);
+    const bool has_scales = weight.format == WeightFormat::kFloat8;
+    const char* const scales = memory + scales_offset(weight.num_columns, weight.depth);
+    cuda::finish_product(stream_, output, has_scales ? reinterpret_cast<const float*>(scales) : nullptr,
+                         epilogue);
   }
   void do_add(Tensor output, Tensor input) override { cuda::add(stream_, output, input); }
   void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
@@ -165,6 +197,8 @@ class CudaBackend final : public Backend {
   std::deque<std::vector<int32_t>> staged_;  // on their way to the device
   std::deque<StagingBuffer> buffers_;        // where they go; kept for their memory
   size_t buffers_in_use_ = 0;
+  cuda::Gemm gemm_;
+  StagingBuffer rounded_;           // the activations of the running packed linear(); kept for its memory
   StagingBuffer gathered_;          // of the running all_gather_columns; kept for its memory
   std::vector<int32_t> positions_;  // of the running paged_attention; kept for their capacity
   std::vector<int32_t> offsets_;

@@ -2,7 +2,8 @@
 // is there after upload() or download(). Tensors are device memory from allocate(); token ids, positions and
 // block tables are host memory and copied before the call returns.
 //
-// No packed weights so far, so the worker does not offer it yet.
+// pack() takes host memory: bf16 of every matrix, fp8 of fp8 ones, which are multiplied as bf16 with a scale
+// for each column; int8 and quantising are the CPU's.
 #pragma once
 
 #include <memory>

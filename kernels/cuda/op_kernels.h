@@ -24,6 +24,12 @@ void gather_rows(cudaStream_t stream, Tensor output, Tensor input, const int32_t
 // weight: bf16 or fp32, as it is.
 void linear(cudaStream_t stream, Tensor output, Tensor input, Tensor weight, Epilogue epilogue);
 
+// output: [num_tokens, depth] bf16
+void round_rows(cudaStream_t stream, void* output, Tensor input);
+
+// scales: [num_columns] or nullptr
+void finish_product(cudaStream_t stream, Tensor output, const float* scales, Epilogue epilogue);
+
 // The cache: bf16 or fp32.
 void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor value,
                          const int32_t* positions, const int32_t* slots, const RotaryTable& table,

@@ -10,9 +10,8 @@ namespace octet::worker {
 namespace {
 
 absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_ranks(const StageConfig& config) {
-  if (config.weights.activations != ActivationType::kFloat32) {
-    return invalid_field("--activations",
-                         "must be fp32 with --backend cuda-emulated, which packs no weights yet");
+  if (config.weights.format && *config.weights.format != kernels::WeightFormat::kBFloat16) {
+    return invalid_field("--weights", "must be auto or bf16 with --backend cuda-emulated");
   }
   cuda_emulator::reset(config.num_ranks, size_t{1} << 30);
   std::vector<int> devices(static_cast<size_t>(config.num_ranks));

@@ -39,6 +39,7 @@ def test_kernels_compile_without_spills(source, architecture, tmp_path):
     assert max(registers) <= MAX_REGISTERS.get(source.stem, OTHERS), said
 
 
-def test_the_backend_compiles_with_the_real_headers(tmp_path):
+@pytest.mark.parametrize("name", ["cuda_backend", "pack_weight"])
+def test_host_code_compiles_with_the_real_headers(name, tmp_path):
     run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-I", ROOT, "-isystem", TOOLKIT / "include", "-c",
-        ROOT / "kernels/cuda/cuda_backend.cc", "-o", tmp_path / "backend.o")
+        ROOT / f"kernels/cuda/{name}.cc", "-o", tmp_path / "host.o")

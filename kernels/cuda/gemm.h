@@ -1,0 +1,45 @@
+// Products with packed weights on tensor cores, by cuBLASLt.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <tuple>
+
+struct cublasLtContext;  // what a cublasLtHandle_t points to; cublasLt.h is for gemm.cc only
+
+namespace octet::kernels::cuda {
+
+// output[t, n] = sum_k input[t, k] * weight[n, k]
+struct GemmShape {
+  int64_t num_tokens;
+  int64_t num_columns;
+  int64_t depth;
+  int64_t output_stride;
+  auto operator<=>(const GemmShape&) const = default;
+};
+
+// Of one rank: its handle, and the algorithm of each shape once it has been chosen.
+class Gemm {
+ public:
+  Gemm();
+  ~Gemm();
+  Gemm(const Gemm&) = delete;
+  Gemm& operator=(const Gemm&) = delete;
+
+  // output: [num_tokens, num_columns] fp32, rows output_stride apart; input: [num_tokens, depth] bf16;
+  // weight: [num_columns, depth] bf16; all on the stream's device, aligned to 16 bytes. Sums are in fp32.
+  void multiply(const GemmShape& shape, float* output, const void* input, const void* weight,
+                cudaStream_t stream);
+
+ private:
+  struct Plan;
+  const Plan& plan_of(const GemmShape& shape);
+
+  cublasLtContext* handle_ = nullptr;
+  std::map<GemmShape, std::unique_ptr<Plan>> plans_;
+};
+
+}  // namespace octet::kernels::cuda

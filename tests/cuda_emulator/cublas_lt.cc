@@ -1,0 +1,159 @@
+// The product, the plainest way, in double.
+#include <cuda_bf16.h>
+
+#include <cstring>
+
+#include "tests/cuda_emulator/device_memory.h"
+#include "tests/cuda_emulator/include/cublasLt.h"
+#include "tests/cuda_emulator/stream.h"
+
+struct cublasLtContext {};
+struct cublasLtMatmulDescOpaque {
+  cublasOperation_t transposes_a = CUBLAS_OP_N;
+  cublasOperation_t transposes_b = CUBLAS_OP_N;
+};
+struct cublasLtMatrixLayoutOpaque {
+  cudaDataType_t type;
+  uint64_t rows;
+  uint64_t columns;
+  int64_t leading_dimension;
+};
+struct cublasLtMatmulPreferenceOpaque {};
+
+namespace {
+
+using cuda_emulator::device_memory;
+
+// Whether all of the matrix lies in one allocation of the device.
+bool holds(const void* memory, const cublasLtMatrixLayoutOpaque& layout, int device) {
+  const size_t element = layout.type == CUDA_R_16BF ? 2 : 4;
+  const size_t num_bytes =
+      ((layout.columns - 1) * static_cast<size_t>(layout.leading_dimension) + layout.rows) * element;
+  const auto address = reinterpret_cast<uintptr_t>(memory);
+  const auto allocation = device_memory().find(address);
+  return allocation && allocation->device == device && address % 16 == 0 &&
+         address - allocation->begin + num_bytes <= allocation->num_bytes;
+}
+
+bool fit(const cublasLtMatmulDescOpaque& desc, const cublasLtMatrixLayoutOpaque& a,
+         const cublasLtMatrixLayoutOpaque& b, const cublasLtMatrixLayoutOpaque& d) {
+  const auto well_formed = [](const cublasLtMatrixLayoutOpaque& m) {
+    return m.rows > 0 && m.columns > 0 && m.leading_dimension >= static_cast<int64_t>(m.rows);
+  };
+  return desc.transposes_a == CUBLAS_OP_T && desc.transposes_b == CUBLAS_OP_N && a.type == CUDA_R_16BF &&
+         b.type == CUDA_R_16BF && d.type == CUDA_R_32F && well_formed(a) && well_formed(b) &&
+         well_formed(d) && a.rows == b.rows && d.rows == a.columns && d.columns == b.columns;
+}
+
+void multiply(const __nv_bfloat16* a, const cublasLtMatrixLayoutOpaque& a_layout, const __nv_bfloat16* b,
+              const cublasLtMatrixLayoutOpaque& b_layout, float* d,
+              const cublasLtMatrixLayoutOpaque& d_layout) {
+  for (uint64_t column = 0; column < d_layout.columns; ++column) {
+    for (uint64_t row = 0; row < d_layout.rows; ++row) {
+      double sum = 0;
+      for (uint64_t k = 0; k < a_layout.rows; ++k) {
+        const float x = __bfloat162float(a[row * static_cast<uint64_t>(a_layout.leading_dimension) + k]);
+        const float y = __bfloat162float(b[column * static_cast<uint64_t>(b_layout.leading_dimension) + k]);
+        sum += static_cast<double>(x) * static_cast<double>(y);
+      }
+      d[column * static_cast<uint64_t>(d_layout.leading_dimension) + row] = static_cast<float>(sum);
+    }
+  }
+}
+
+}  // namespace
+
+const char* cublasGetStatusString(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS:
+      return "CUBLAS_STATUS_SUCCESS";
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return "CUBLAS_STATUS_NOT_SUPPORTED";
+  }
+  return "unknown";
+}
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  *handle = new cublasLtContext;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
+  delete handle;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
+                                        cudaDataType_t scale) {
+  if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+  *desc = new cublasLtMatmulDescOpaque;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
+  delete desc;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
+                                              cublasLtMatmulDescAttributes_t attribute, const void* value,
+                                              size_t num_bytes) {
+  if (num_bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
+  cublasOperation_t operation;
+  std::memcpy(&operation, value, sizeof operation);
+  (attribute == CUBLASLT_MATMUL_DESC_TRANSA ? desc->transposes_a : desc->transposes_b) = operation;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows,
+                                          uint64_t columns, int64_t leading_dimension) {
+  *layout = new cublasLtMatrixLayoutOpaque{type, rows, columns, leading_dimension};
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
+  delete layout;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+  *preference = new cublasLtMatmulPreferenceOpaque;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
+  delete preference;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
+                                                    cublasLtMatmulPreferenceAttributes_t, const void*,
+                                                    size_t num_bytes) {
+  return num_bytes == sizeof(size_t) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+}
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t, int num_wanted,
+                                              cublasLtMatmulHeuristicResult_t* results, int* num_found) {
+  *num_found = 0;
+  if (num_wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
+  if (!fit(*desc, *a, *b, *d)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  results[0] = {};
+  *num_found = 1;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
+                              cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
+                              const void* beta, const void* c, cublasLtMatrixLayout_t, void* d,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void*, size_t,
+                              cudaStream_t stream) {
+  if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0 || c != d) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
+  const int device = cuda_emulator::device_of(stream);
+  if (!fit(*desc, *a_layout, *b_layout, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (!holds(a, *a_layout, device) || !holds(b, *b_layout, device) || !holds(d, *d_layout, device)) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
+  cuda_emulator::add_work(stream, [=, a_copy = *a_layout, b_copy = *b_layout, d_copy = *d_layout] {
+    multiply(static_cast<const __nv_bfloat16*>(a), a_copy, static_cast<const __nv_bfloat16*>(b), b_copy,
+             static_cast<float*>(d), d_copy);
+  });
+  return CUBLAS_STATUS_SUCCESS;
+}
