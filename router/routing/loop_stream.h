@@ -70,14 +70,13 @@ class LoopStream : public Reactor, public std::enable_shared_from_this<LoopStrea
   }
 
   void OnDone(const grpc::Status& status) override {
-    on_loop([this, status] {
-      closed_ = true;
-      events_.on_end(status);
-    });
-    // Said last: the call's context holds the channel, and gRPC's threads must not be the last to let go of
-    // it.
     std::promise<void> done = std::move(done_);
-    keep_alive_.reset();
+    // The loop is the last to let go of the stream, and with it of the channel, whose end waits for gRPC's
+    // threads: on one of them it would wait for itself. From the post on there may be no `this`.
+    boost::asio::post(loop_, [self = std::move(keep_alive_), status] {
+      if (std::exchange(self->closed_, true)) return;
+      self->events_.on_end(status);
+    });
     done.set_value();
   }
 
