@@ -74,24 +74,18 @@ Block* current_block() {
   return running_block;
 }
 
-// The first thing on a fiber; memory is its block.
-void enter(void* memory) {
-  Block& block = *static_cast<Block*>(memory);
+// What a fiber does, from its first turn to its last; scheduler is where it goes back to.
+void run_thread(Block& block, void* scheduler) {
+  block.scheduler_ = scheduler;
   block.kernel_.run(block.kernel_.call);
   block.current_->state = Block::State::kDone;
+  jump_fcontext(static_cast<fcontext_t>(block.scheduler_), nullptr);
 }
 
 namespace {
 
 void fiber_main(transfer_t from) {
-  struct Start {
-    Block* block;
-    void** scheduler;
-  };
-  const Start start = *static_cast<Start*>(from.data);
-  *start.scheduler = from.fctx;
-  enter(start.block);
-  jump_fcontext(*start.scheduler, nullptr);
+  run_thread(*static_cast<Block*>(from.data), from.fctx);
 }
 
 }  // namespace
@@ -119,16 +113,12 @@ std::optional<std::string> Block::run() {
   blockIdx = index_;
   blockDim = kernel_.block;
   gridDim = kernel_.grid;
-  struct {
-    Block* block;
-    void** scheduler;
-  } start = {this, &scheduler_};
   do {
     for (Thread& thread : threads_) {
       if (thread.state != State::kReady) continue;
       current_ = &thread;
       threadIdx = thread_index();
-      const transfer_t back = jump_fcontext(thread.context, &start);
+      const transfer_t back = jump_fcontext(thread.context, this);
       thread.context = back.fctx;
       if (fault_) break;
     }

@@ -78,7 +78,7 @@ class Block {
   SharedShadow shadow_;
   uint32_t interval_ = 0;                 // barriers of the block so far
   std::vector<uint32_t> warp_intervals_;  // [warps] barriers of the warp so far
-  friend void enter(void* memory);
+  friend void run_thread(Block& block, void* scheduler);
 };
 
 // The block whose thread the calling fiber is; nullptr outside kernels.
