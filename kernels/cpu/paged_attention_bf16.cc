@@ -57,13 +57,16 @@ struct Scratch {
     block.zeros = reinterpret_cast<uint16_t*>(take(padded_dim * 2));
     __builtin_memset(block.zeros, 0, static_cast<size_t>(padded_dim) * 2);
   }
+  static_assert(kMaxTileQueries * (4 + static_cast<int64_t>(sizeof(Pair)) / 2) + kKeyBlock * 6 + 6 <=
+                kAttentionScratchBytes);
+
   float* sums;    // [queries of the tile][padded_dim]
   Pair* queries;  // for each group of queries [padded_dim / 2][queries of the group]
   KeyBlock block;
 };
 
-// Calls function(std::integral_constant-like count, first) for groups of 8, 4, 2 or 1 that cover [first,
-// last).
+// Calls function<size>(first query of the group) for groups of kCount, half of it, .. 1 queries that cover
+// [first, last).
 template <int kCount = kMaxQueries, typename Function>
 [[gnu::always_inline]] inline void for_groups(int64_t first, int64_t last, const Function& function) {
   for (; first + kCount <= last; first += kCount) function.template operator()<kCount>(first);
