@@ -94,7 +94,7 @@ class Worker {
     if (!stage.ok()) return stage.status();
     if (config_.check_model || *stage == nullptr) return absl::OkStatus();
     if (absl::Status status = open_services(*std::move(stage)); !status.ok()) return status;
-    const absl::Status status = serve(stop);
+    absl::Status status = serve(stop);
     process_->stop();
     server_->shutdown(kCallsEndTimeout);
     return status;

@@ -238,6 +238,7 @@ std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& de
   }
   const auto group = std::make_shared<cuda::RankGroup>(devices);
   std::vector<std::unique_ptr<Backend>> ranks;
+  ranks.reserve(devices.size());
   for (const int device : devices) {
     ranks.push_back(std::make_unique<CudaBackend>(static_cast<int>(ranks.size()), device, group));
   }

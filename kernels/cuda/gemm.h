@@ -18,7 +18,11 @@ struct GemmShape {
   int64_t num_columns;
   int64_t depth;
   int64_t output_stride;
-  auto operator<=>(const GemmShape&) const = default;
+
+  bool operator<(const GemmShape& other) const {
+    return std::tie(num_tokens, num_columns, depth, output_stride) <
+           std::tie(other.num_tokens, other.num_columns, other.depth, other.output_stride);
+  }
 };
 
 // Of one rank: its handle, and the algorithm of each shape once it has been chosen.

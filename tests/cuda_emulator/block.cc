@@ -14,7 +14,7 @@ __thread dim3 gridDim;
 
 // Of the program's own constants, which a kernel may read.
 extern "C" {
-extern char __executable_start;
+extern char __executable_start;  // NOLINT(bugprone-reserved-identifier): the linker's name
 extern char end;
 }
 
@@ -50,9 +50,9 @@ bool is_index(uintptr_t address, size_t num_bytes) {
          holds(&blockDim, sizeof blockDim, address, num_bytes) ||
          holds(&gridDim, sizeof gridDim, address, num_bytes);
 }
-std::string text(const std::source_location& where) {
-  const std::string file = where.file_name();
-  return file.substr(file.rfind('/') + 1) + ":" + std::to_string(where.line());
+std::string text(const Where& where) {
+  const std::string file = where.file;
+  return file.substr(file.rfind('/') + 1) + ":" + std::to_string(where.line);
 }
 std::string text(uint3 i) {
   return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
@@ -65,7 +65,7 @@ struct Block::Thread {
   State state = State::kReady;
   uint32_t number = 0;
   unsigned int mask = 0;  // of the warp's lanes that it waits for
-  std::source_location where;
+  Where where;
   uint32_t bits = 0;      // given to the other lanes
   uint32_t received = 0;  // its bits as they were when the lanes last met
 };
@@ -151,8 +151,8 @@ bool Block::release_warp(size_t warp) {
       if ((mask >> lane & 1) == 0) continue;
       if (first + lane >= threads_.size()) continue;  // the hardware ignores lanes that are not there
       const Thread& other = threads_[first + lane];
-      complete &= other.state == State::kAtWarp && other.mask == mask &&
-                  other.where.line() == threads_[i].where.line();
+      complete &=
+          other.state == State::kAtWarp && other.mask == mask && other.where.line == threads_[i].where.line;
     }
     if (!complete) continue;
     for (size_t lane = 0; lane < kWarpSize && first + lane < threads_.size(); ++lane) {
@@ -168,7 +168,7 @@ bool Block::release_warp(size_t warp) {
 
 bool Block::release_block() {
   for (const Thread& thread : threads_) {
-    if (thread.state != State::kAtBlock || thread.where.line() != threads_.front().where.line()) return false;
+    if (thread.state != State::kAtBlock || thread.where.line != threads_.front().where.line) return false;
   }
   for (Thread& thread : threads_) thread.state = State::kReady;
   ++interval_;
@@ -189,13 +189,13 @@ std::string Block::describe_waiting() const {
   const char* const what = first->state == State::kAtBlock ? "__syncthreads" : "a warp's exchange";
   told = "thread " + std::to_string(first->number) + " waits for " + what + " at " + text(first->where);
   for (const Thread& thread : threads_) {
-    if (thread.state == State::kDone || thread.where.line() == first->where.line()) continue;
+    if (thread.state == State::kDone || thread.where.line == first->where.line) continue;
     return told + ", thread " + std::to_string(thread.number) + " at " + text(thread.where);
   }
   return told + ", which " + std::to_string(ended) + " threads never reach";
 }
 
-void Block::wait(State state, unsigned int mask, const std::source_location& where) {
+void Block::wait(State state, unsigned int mask, const Where& where) {
   Thread& thread = *current_;
   thread.state = state;
   thread.mask = mask;
@@ -233,16 +233,16 @@ ThreadPlace Block::place() const {
   return {current_->number, warp, interval_, warp_intervals_[warp]};
 }
 
-void Block::synchronize(const std::source_location& where) {
+void Block::synchronize(const Where& where) {
   wait(State::kAtBlock, 0, where);
 }
 
-void Block::synchronize_warp(unsigned int mask, const std::source_location& where) {
+void Block::synchronize_warp(unsigned int mask, const Where& where) {
   if ((mask >> lane() & 1) == 0) fail("is not in the mask of its own warp's exchange at " + text(where));
   wait(State::kAtWarp, mask, where);
 }
 
-uint32_t Block::exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where) {
+uint32_t Block::exchange(unsigned int mask, uint32_t bits, int source, const Where& where) {
   current_->bits = bits;
   synchronize_warp(mask, where);
   const size_t other = current_->number / kWarpSize * kWarpSize + static_cast<size_t>(source);
@@ -253,7 +253,7 @@ uint32_t Block::exchange(unsigned int mask, uint32_t bits, int source, const std
   return threads_[other].received;
 }
 
-unsigned int Block::vote(unsigned int mask, bool predicate, const std::source_location& where) {
+unsigned int Block::vote(unsigned int mask, bool predicate, const Where& where) {
   current_->bits = predicate ? 1 : 0;
   synchronize_warp(mask, where);
   const size_t first = current_->number / kWarpSize * kWarpSize;

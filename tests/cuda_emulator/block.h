@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -46,10 +45,10 @@ class Block {
   uint3 thread_index() const;
   uint3 index() const { return index_; }
   const Kernel& kernel() const { return kernel_; }
-  void synchronize(const std::source_location& where);
-  void synchronize_warp(unsigned int mask, const std::source_location& where);
-  uint32_t exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where);
-  unsigned int vote(unsigned int mask, bool predicate, const std::source_location& where);
+  void synchronize(const Where& where);
+  void synchronize_warp(unsigned int mask, const Where& where);
+  uint32_t exchange(unsigned int mask, uint32_t bits, int source, const Where& where);
+  unsigned int vote(unsigned int mask, bool predicate, const Where& where);
   int lane() const;
   // Any access of num_bytes; alignment is what it asks of the address.
   void check_access(uintptr_t address, size_t num_bytes, bool is_write, size_t alignment);
@@ -66,7 +65,7 @@ class Block {
   bool release_block();
   bool release_warp(size_t warp);
   std::string describe_waiting() const;
-  void wait(State state, unsigned int mask, const std::source_location& where);
+  void wait(State state, unsigned int mask, const Where& where);
   ThreadPlace place() const;
 
   const Kernel& kernel_;

@@ -42,11 +42,12 @@ void* DeviceMemory::allocate(int device, size_t num_bytes) {
   used += num_bytes;
   ++generation_;
   auto storage = std::make_unique<char[]>(num_bytes + 2 * kGuard + kAlignment);
-  uintptr_t begin = reinterpret_cast<uintptr_t>(storage.get()) + kGuard;
-  begin = (begin + kAlignment - 1) / kAlignment * kAlignment;
-  std::memset(reinterpret_cast<void*>(begin), 0xff, num_bytes);
+  char* memory = storage.get() + kGuard;
+  memory += (kAlignment - reinterpret_cast<uintptr_t>(memory) % kAlignment) % kAlignment;
+  std::memset(memory, 0xff, num_bytes);
+  const auto begin = reinterpret_cast<uintptr_t>(memory);
   entries_[begin] = {{begin, num_bytes, device}, std::move(storage)};
-  return reinterpret_cast<void*>(begin);
+  return memory;
 }
 
 bool DeviceMemory::free(void* memory) {

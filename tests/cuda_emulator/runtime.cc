@@ -182,16 +182,16 @@ cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call,
 int lane() {
   return current_block()->lane();
 }
-uint32_t exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where) {
+uint32_t exchange(unsigned int mask, uint32_t bits, int source, const Where& where) {
   return current_block()->exchange(mask, bits, source, where);
 }
-unsigned int vote(unsigned int mask, bool predicate, const std::source_location& where) {
+unsigned int vote(unsigned int mask, bool predicate, const Where& where) {
   return current_block()->vote(mask, predicate, where);
 }
-void synchronize_warp(unsigned int mask, const std::source_location& where) {
+void synchronize_warp(unsigned int mask, const Where& where) {
   current_block()->synchronize_warp(mask, where);
 }
-void synchronize_block(const std::source_location& where) {
+void synchronize_block(const Where& where) {
   current_block()->synchronize(where);
 }
 void check_atomic(const void* memory, size_t num_bytes) {

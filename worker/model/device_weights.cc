@@ -72,8 +72,8 @@ absl::Status move_to_device(RankWeights& weights, kernels::Backend& backend) {
     if (absl::Status status = mover.move_all(*weights.embedding); !status.ok()) return status;
   }
   for (LayerWeights& layer : weights.layers) {
-    const absl::Status status = mover.move_all(layer.attention_norm, layer.query, layer.key, layer.value,
-                                               layer.output, layer.mlp_norm, layer.up, layer.down);
+    absl::Status status = mover.move_all(layer.attention_norm, layer.query, layer.key, layer.value,
+                                         layer.output, layer.mlp_norm, layer.up, layer.down);
     if (!status.ok()) return status;
   }
   return weights.head ? mover.move_all(weights.head->norm, weights.head->lm_head) : absl::OkStatus();

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <source_location>
 #include <tuple>
 #include <utility>
 
@@ -94,20 +93,29 @@ struct cudaLaunchConfig_t {
 
 namespace cuda_emulator {
 
+// A place in the source; as a default argument, that of the call.
+struct Where {
+  const char* file = "";
+  int line = 0;
+  static constexpr Where here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
+
 // Queues a kernel. call: the kernel and its arguments, num_bytes in all; run(call) runs one thread of it.
 cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call, size_t num_bytes,
                    void (*run)(void* call));
 
 // Exchanges 4 bytes between the lanes of `mask`; every lane gives its bits and gets those of lane `source`.
-uint32_t exchange(unsigned int mask, uint32_t bits, int source, const std::source_location& where);
-unsigned int vote(unsigned int mask, bool predicate, const std::source_location& where);  // the ballot
-void synchronize_warp(unsigned int mask, const std::source_location& where);
-void synchronize_block(const std::source_location& where);
+uint32_t exchange(unsigned int mask, uint32_t bits, int source, const Where& where);
+unsigned int vote(unsigned int mask, bool predicate, const Where& where);  // the ballot
+void synchronize_warp(unsigned int mask, const Where& where);
+void synchronize_block(const Where& where);
 void check_atomic(const void* memory, size_t num_bytes);
 int lane();
 
 template <typename T>
-T exchange_value(unsigned int mask, T value, int source, const std::source_location& where) {
+T exchange_value(unsigned int mask, T value, int source, const Where& where) {
   static_assert(sizeof(T) == 4);
   uint32_t bits;
   __builtin_memcpy(&bits, &value, 4);
@@ -140,39 +148,38 @@ extern __thread dim3 blockDim;
 extern __thread dim3 gridDim;
 constexpr int warpSize = 32;
 
-inline void __syncthreads(const std::source_location& where = std::source_location::current()) {
+inline void __syncthreads(cuda_emulator::Where where = cuda_emulator::Where::here()) {
   cuda_emulator::synchronize_block(where);
 }
-inline void __syncwarp(unsigned int mask = ~0u,
-                       const std::source_location& where = std::source_location::current()) {
+inline void __syncwarp(unsigned int mask = ~0u, cuda_emulator::Where where = cuda_emulator::Where::here()) {
   cuda_emulator::synchronize_warp(mask, where);
 }
 template <typename T>
 T __shfl_sync(unsigned int mask, T value, int source,
-              const std::source_location& where = std::source_location::current()) {
+              cuda_emulator::Where where = cuda_emulator::Where::here()) {
   return cuda_emulator::exchange_value(mask, value, source & 31, where);
 }
 template <typename T>
 T __shfl_xor_sync(unsigned int mask, T value, int lanes,
-                  const std::source_location& where = std::source_location::current()) {
+                  cuda_emulator::Where where = cuda_emulator::Where::here()) {
   return cuda_emulator::exchange_value(mask, value, cuda_emulator::lane() ^ lanes, where);
 }
 template <typename T>
 T __shfl_down_sync(unsigned int mask, T value, unsigned int lanes,
-                   const std::source_location& where = std::source_location::current()) {
+                   cuda_emulator::Where where = cuda_emulator::Where::here()) {
   const int source = cuda_emulator::lane() + static_cast<int>(lanes);
   return cuda_emulator::exchange_value(mask, value, source < 32 ? source : cuda_emulator::lane(), where);
 }
 inline unsigned int __ballot_sync(unsigned int mask, int predicate,
-                                  const std::source_location& where = std::source_location::current()) {
+                                  cuda_emulator::Where where = cuda_emulator::Where::here()) {
   return cuda_emulator::vote(mask, predicate != 0, where);
 }
 inline int __any_sync(unsigned int mask, int predicate,
-                      const std::source_location& where = std::source_location::current()) {
+                      cuda_emulator::Where where = cuda_emulator::Where::here()) {
   return cuda_emulator::vote(mask, predicate != 0, where) != 0;
 }
 inline int __all_sync(unsigned int mask, int predicate,
-                      const std::source_location& where = std::source_location::current()) {
+                      cuda_emulator::Where where = cuda_emulator::Where::here()) {
   return cuda_emulator::vote(mask, predicate != 0, where) == mask;
 }
 // Threads take turns, so reading and writing is one step.
