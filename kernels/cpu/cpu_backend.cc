@@ -90,12 +90,13 @@ std::vector<std::unique_ptr<Backend>> make_cpu_ranks(const CpuOptions& options) 
   const auto cpus_of = [&](int rank) {
     std::vector<int> cpus;
     for (int thread = 0; !options.cpus.empty() && thread < options.threads_per_rank; ++thread) {
-      const auto i = static_cast<size_t>(rank * options.threads_per_rank + thread);
-      cpus.push_back(options.cpus[i % options.cpus.size()]);
+      const int i = rank * options.threads_per_rank + thread;
+      cpus.push_back(options.cpus[static_cast<size_t>(i) % options.cpus.size()]);
     }
     return cpus;
   };
   std::vector<std::unique_ptr<Backend>> ranks;
+  ranks.reserve(static_cast<size_t>(options.num_ranks));
   for (int rank = 0; rank < options.num_ranks; ++rank) {
     ranks.push_back(std::make_unique<CpuBackend>(rank, select_kernels(options.isa), communicator,
                                                  options.threads_per_rank, own_cpus, cpus_of(rank)));

@@ -17,6 +17,8 @@ void access(const void* memory, size_t num_bytes, bool is_write, size_t alignmen
 
 }  // namespace
 
+// The names, and with them the macros below, are the sanitizers'.
+// NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses)
 extern "C" {
 
 // As GCC's libubsan has it; an access through a vector's type may be compiled as several smaller ones.
@@ -92,3 +94,4 @@ void __tsan_write_range(void* memory, size_t num_bytes) {
 }
 
 }  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier, bugprone-macro-parentheses)

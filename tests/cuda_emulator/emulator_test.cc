@@ -79,6 +79,7 @@ void run_two_ranks(const Work& work) {
   ncclComm_t comms[2] = {};
   ASSERT_EQ(ncclCommInitAll(comms, 2, devices), ncclSuccess);
   std::vector<std::thread> threads;
+  threads.reserve(2);
   for (int rank = 0; rank < 2; ++rank) {
     threads.emplace_back([&, rank] {
       cudaStream_t stream = nullptr;
