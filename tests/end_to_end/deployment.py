@@ -194,7 +194,7 @@ def status_of(url):
     """The HTTP status, or None while nobody answers."""
     try:
         return requests.get(url, timeout=5).status_code
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return None
 
 
