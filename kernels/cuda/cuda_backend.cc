@@ -87,14 +87,11 @@ class CudaBackend final : public Backend {
     const auto num_bytes = static_cast<int64_t>(copy.size() * sizeof(int32_t));
     if (buffers_in_use_ == buffers_.size()) buffers_.emplace_back();
     StagingBuffer& buffer = buffers_[buffers_in_use_++];
-    if (buffer.num_bytes < num_bytes) {
-      buffer = {allocate(num_bytes), num_bytes};
-      OCTET_CHECK(buffer.memory != nullptr, "no device memory for ", num_bytes, " bytes of positions");
-    }
-    check(cudaMemcpyAsync(buffer.memory->data(), copy.data(), static_cast<size_t>(num_bytes),
-                          cudaMemcpyHostToDevice, stream_),
-          "upload");
-    return static_cast<const int32_t*>(buffer.memory->data());
+    void* const memory = grown(buffer, num_bytes, "positions");
+    check(
+        cudaMemcpyAsync(memory, copy.data(), static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
+        "upload");
+    return static_cast<const int32_t*>(memory);
   }
 
   void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
@@ -133,15 +130,14 @@ class CudaBackend final : public Backend {
   }
   void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) override {
     const int64_t num_bytes = input.num_elements() * size_of(DType::kBFloat16);
-    if (rounded_.num_bytes < num_bytes) rounded_ = {allocate(num_bytes), num_bytes};
-    OCTET_CHECK(rounded_.memory != nullptr, "no device memory for ", num_bytes, " bytes of activations");
-    cuda::round_rows(stream_, rounded_.memory->data(), input);
+    void* const rounded = grown(rounded_, num_bytes, "activations");
+    cuda::round_rows(stream_, rounded, input);
     const char* const memory = static_cast<const char*>(weight.storage->data());
     gemm_.multiply({.num_tokens = input.size(0),
                     .num_columns = weight.num_columns,
                     .depth = weight.depth,
                     .output_stride = output.row_stride()},
-                   output.data<float>(), rounded_.memory->data(), memory, stream_);
+                   output.data<float>(), rounded, memory, stream_);
     const bool has_scales = weight.format == WeightFormat::kFloat8;
     const char* const scales = memory + scales_offset(weight.num_columns, weight.depth);
     cuda::finish_product(stream_, output, has_scales ? reinterpret_cast<const float*>(scales) : nullptr,
@@ -178,17 +174,21 @@ class CudaBackend final : public Backend {
   void do_all_gather_columns(Tensor output, Tensor input) override {
     const int64_t count = (input.size(0) - 1) * input.row_stride() + input.size(1);
     const int64_t num_bytes = num_ranks() * count * size_of(DType::kFloat32);
-    if (gathered_.num_bytes < num_bytes) gathered_ = {allocate(num_bytes), num_bytes};
-    OCTET_CHECK(gathered_.memory != nullptr, "no device memory for ", num_bytes, " bytes of logits");
-    auto* const gathered = static_cast<float*>(gathered_.memory->data());
+    auto* const gathered = static_cast<float*>(grown(gathered_, num_bytes, "logits"));
     group_->all_gather(rank_, input.data<float>(), gathered, count, stream_);
     cuda::gather_columns(stream_, output, gathered, count, input.row_stride(), num_ranks());
   }
 
+  // Memory that grows to the largest call and stays.
   struct StagingBuffer {
     std::unique_ptr<Buffer> memory;
     int64_t num_bytes = 0;
   };
+  void* grown(StagingBuffer& buffer, int64_t num_bytes, const char* what) {
+    if (buffer.num_bytes < num_bytes) buffer = {allocate(num_bytes), num_bytes};
+    OCTET_CHECK(buffer.memory != nullptr, "no device memory for ", num_bytes, " bytes of ", what);
+    return buffer.memory->data();
+  }
 
   const int rank_;
   const int device_;

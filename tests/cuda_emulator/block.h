@@ -41,7 +41,6 @@ class Block {
 
   // Called by the running thread of the block, on its fiber.
   struct Thread;
-  Thread& current() { return *current_; }
   uint3 thread_index() const;
   uint3 index() const { return index_; }
   const Kernel& kernel() const { return kernel_; }
