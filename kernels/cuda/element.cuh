@@ -4,6 +4,8 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include "kernels/tensor.h"
+
 // The dynamic shared memory of every kernel.
 extern __shared__ char octet_shared[];
 
@@ -25,6 +27,16 @@ __device__ inline float round_to<float>(float x) {
 template <>
 __device__ inline __nv_bfloat16 round_to<__nv_bfloat16>(float x) {
   return __float2bfloat16(x);
+}
+
+// Calls function with the elements of a tensor in bf16 or fp32.
+template <typename Function>
+void with_type(const Tensor& tensor, const Function& function) {
+  if (tensor.dtype() == DType::kBFloat16) {
+    function(tensor.data<__nv_bfloat16>());
+  } else {
+    function(tensor.data<float>());
+  }
 }
 
 __device__ inline float warp_sum(float x) {

@@ -56,12 +56,6 @@ __global__ __launch_bounds__(kThreads) void layer_norm_kernel(Rows rows, const W
   }
 }
 
-template <typename Function>
-void with_type(Tensor tensor, const Function& function) {
-  tensor.dtype() == DType::kBFloat16 ? function(tensor.data<const __nv_bfloat16>())
-                                     : function(tensor.data<const float>());
-}
-
 }  // namespace
 
 void layer_norm(cudaStream_t stream, Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,

@@ -70,12 +70,9 @@ void linear(cudaStream_t stream, Tensor output, Tensor input, Tensor weight, Epi
   const LaunchShape shape = {
       .grid = dim3(static_cast<unsigned int>(input.size(0)), static_cast<unsigned int>(columns)),
       .threads = kThreads};
-  if (weight.dtype() == DType::kBFloat16) {
-    launch("linear", stream, shape, linear_kernel<__nv_bfloat16>, product,
-           weight.data<const __nv_bfloat16>());
-  } else {
-    launch("linear", stream, shape, linear_kernel<float>, product, weight.data<const float>());
-  }
+  with_type(weight, [&]<typename Weight>(const Weight* elements) {
+    launch("linear", stream, shape, linear_kernel<Weight>, product, elements);
+  });
 }
 
 }  // namespace octet::kernels::cuda

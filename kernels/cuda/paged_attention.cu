@@ -148,12 +148,10 @@ void paged_attention(cudaStream_t stream, Tensor output, Tensor query, const KvL
       .threads = kThreads,
       .shared_bytes = kKeyBlock * (sizeof(int64_t) + 2 * sizeof(float)) +
                       static_cast<size_t>(query.size(2)) * sizeof(float)};
-  const auto run = [&]<typename Element>(const Element* keys) {
+  with_type(kv.keys, [&]<typename Element>(const Element* keys) {
     launch("paged_attention", stream, shape, paged_attention_kernel<Element>, attention, keys,
            kv.values.data<const Element>());
-  };
-  kv.keys.dtype() == DType::kBFloat16 ? run(kv.keys.data<const __nv_bfloat16>())
-                                      : run(kv.keys.data<const float>());
+  });
 }
 
 }  // namespace octet::kernels::cuda

@@ -90,12 +90,10 @@ void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor v
                              .head_dim = query.size(2),
                              .half = table.cosines.size(1)};
   const LaunchShape shape = {.grid = static_cast<unsigned int>(query.size(0))};
-  const auto run = [&]<typename Element>(Element*) {
-    launch("rotary_and_kv_write", stream, shape, rotary_kernel<Element>, rotation, kv.keys.data<Element>(),
+  with_type(kv.keys, [&]<typename Element>(Element* keys) {
+    launch("rotary_and_kv_write", stream, shape, rotary_kernel<Element>, rotation, keys,
            kv.values.data<Element>());
-  };
-  kv.keys.dtype() == DType::kBFloat16 ? run(static_cast<__nv_bfloat16*>(nullptr))
-                                      : run(static_cast<float*>(nullptr));
+  });
 }
 
 }  // namespace octet::kernels::cuda

@@ -9,6 +9,9 @@
 
 namespace octet::kernels {
 
+// The bits of the nearest bf16, ties to even; a NaN stays one.
+uint16_t to_bfloat16(float value);
+
 // The nearest value of a type, fp32 or bf16 (ties to even).
 float rounded_to(DType dtype, float value);
 

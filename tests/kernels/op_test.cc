@@ -9,6 +9,8 @@
 #include <set>
 #include <utility>
 
+#include "tests/kernels/kv_storage.h"
+
 #ifdef OCTET_CUDA_EMULATED
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/cuda_emulator/emulator.h"
@@ -16,15 +18,6 @@
 #endif
 
 namespace octet::kernels {
-namespace {
-
-uint16_t to_bfloat16(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-}  // namespace
-
 std::vector<BackendCase> cpu_cases() {
   std::vector<BackendCase> cases;
   for (const auto& [isa, isa_name] : {std::pair(CpuIsa::kAvx2, "Avx2"), std::pair(CpuIsa::kAvx512, "Avx512"),
@@ -126,9 +119,7 @@ Weight::Weight(DType dtype, int64_t rows, int64_t columns, int64_t row_gap, Rand
       } else {
         std::memcpy(out, &value, element);
       }
-      const float stored =
-          dtype == DType::kBFloat16 ? std::bit_cast<float>(static_cast<uint32_t>(rounded) << 16) : value;
-      if (c < columns) values_.push_back(static_cast<double>(stored));
+      if (c < columns) values_.push_back(static_cast<double>(rounded_to(dtype, value)));
     }
   }
 }
