@@ -25,6 +25,12 @@ class Buffer {
   virtual void* data() = 0;
 };
 
+// Of a device with memory of its own.
+struct DeviceMemory {
+  int64_t total_bytes = 0;
+  int64_t free_bytes = 0;
+};
+
 // What linear() does to each output element after the dot product.
 enum class Epilogue {
   kNone,
@@ -71,6 +77,9 @@ class Backend {
   // Copy num_bytes to and from the device's memory, after all ops before; done when they return.
   virtual void upload(void* device, const void* host, int64_t num_bytes);
   virtual void download(void* host, const void* device, int64_t num_bytes);
+
+  // Of the rank's device now; nothing where the host's memory is the device's.
+  virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
 
   // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among
   // the other collectives. With it ranks act alike on what only some of them saw, such as a failed receive.

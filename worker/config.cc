@@ -36,7 +36,9 @@ void add_shape_flags(Flags& flags, WorkerConfig& c) {
 
 void add_compute_flags(Flags& flags, WorkerConfig& c, std::vector<std::string> backends) {
   backends.insert(backends.begin(), "cpu");
-  flags.add_choice("backend", &c.backend, backends, "What computes the model.");
+  flags.add_choice(
+      "backend", &c.backend, backends,
+      "What computes the model. cuda: a GPU for each rank, those that CUDA_VISIBLE_DEVICES shows.");
   flags.add_number(
       "threads-per-rank", &c.threads_per_rank, 0, 256,
       "Threads of one rank of the cpu backend. 0 means the CPUs that this process may use, by its "
@@ -80,8 +82,9 @@ void add_network_flags(Flags& flags, WorkerConfig& c) {
 void add_batching_flags(Flags& flags, WorkerConfig& c) {
   flags.add_number("block-size", &c.block_size, 1, 1024,
                    "Tokens in a block of the KV cache. The same on all workers.");
-  flags.add_number("kv-cache-mib", &c.kv_cache_mib, 1, int64_t{1} << 30,
-                   "Memory of this stage's KV cache in MiB, over all its ranks.");
+  flags.add_number("kv-cache-mib", &c.kv_cache_mib, 0, int64_t{1} << 30,
+                   "Memory of this stage's KV cache in MiB, over all its ranks. 0: on GPUs, all that weights "
+                   "and activations leave; on the CPU 256.");
   flags.add_number(
       "max-batch-tokens", &c.max_batch_tokens, 1, 1 << 20,
       "Most tokens that one micro-batch computes, prefill and decode together. On no stage less than on "

@@ -47,7 +47,7 @@ StageConfig stage_config(const WorkerConfig& config) {
   stage.layers_per_stage = config.layers_per_stage;
   stage.block_size = config.block_size;
   stage.max_batch_tokens = config.max_batch_tokens;
-  stage.kv_cache_bytes = config.kv_cache_mib << 20;
+  if (config.kv_cache_mib > 0) stage.kv_cache_bytes = config.kv_cache_mib << 20;
   stage.step_timeout = config.step_timeout;
   return stage;
 }

@@ -60,6 +60,14 @@ class CudaBackend final : public Backend {
     return std::make_unique<DeviceBuffer>(memory);
   }
 
+  std::optional<DeviceMemory> memory() const override {
+    size_t free_bytes = 0;
+    size_t total_bytes = 0;
+    check(cudaSetDevice(device_), "cudaSetDevice");
+    check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
+    return DeviceMemory{static_cast<int64_t>(total_bytes), static_cast<int64_t>(free_bytes)};
+  }
+
   bool has_host_memory() const override { return false; }
   void upload(void* device, const void* host, int64_t num_bytes) override {
     check(cudaMemcpyAsync(device, host, static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
@@ -207,15 +215,40 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
+namespace {
+
+// Such as 13.0, of what CUDA writes as 13000.
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::string driver_problem() {
+  int driver = 0;
+  int runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  if (driver == 0) return "this machine has no GPU that can be used: no NVIDIA driver is loaded";
+  return "the NVIDIA driver is too old: it has CUDA " + version_text(driver) + ", and this build needs " +
+         version_text(runtime);
+}
+
+}  // namespace
+
+CudaDevices count_cuda_devices() {
+  CudaDevices found;
+  const cudaError_t error = cudaGetDeviceCount(&found.num_devices);
+  if (error == cudaSuccess) return found;
+  cudaGetLastError();
+  if (error == cudaErrorInsufficientDriver) return {0, driver_problem()};
+  return {0, std::string("this machine has no GPU that can be used: ") + cudaGetErrorString(error)};
+}
+
 std::optional<std::string> find_cuda_problem(int device) {
-  int count = 0;
-  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
-    cudaGetLastError();
-    return std::string("no CUDA device can be used: ") + cudaGetErrorString(error);
-  }
-  if (device < 0 || device >= count) {
-    return "CUDA device " + std::to_string(device) + " is asked for, and this machine has " +
-           std::to_string(count);
+  const CudaDevices found = count_cuda_devices();
+  if (!found.problem.empty()) return found.problem;
+  if (device < 0 || device >= found.num_devices) {
+    return "CUDA device " + std::to_string(device) + " is asked for, and this process sees " +
+           std::to_string(found.num_devices);
   }
   int major = 0;
   int minor = 0;

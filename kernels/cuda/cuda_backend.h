@@ -15,6 +15,13 @@
 
 namespace octet::kernels {
 
+// How many devices this process sees; with none, why.
+struct CudaDevices {
+  int num_devices = 0;
+  std::string problem;
+};
+CudaDevices count_cuda_devices();
+
 // What keeps this machine from running a rank on a device, or nothing: no driver, no such device, too old a
 // one.
 std::optional<std::string> find_cuda_problem(int device);

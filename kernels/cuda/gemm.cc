@@ -8,7 +8,7 @@ namespace octet::kernels::cuda {
 namespace {
 
 void check(cublasStatus_t status, const char* what) {
-  OCTET_CHECK(status == CUBLAS_STATUS_SUCCESS, what, ": ", cublasGetStatusString(status));
+  OCTET_CHECK(status == CUBLAS_STATUS_SUCCESS, what, ": ", cublasLtGetStatusString(status));
 }
 
 }  // namespace

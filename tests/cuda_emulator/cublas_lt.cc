@@ -63,7 +63,7 @@ void multiply(const __nv_bfloat16* a, const cublasLtMatrixLayoutOpaque& a_layout
 
 }  // namespace
 
-const char* cublasGetStatusString(cublasStatus_t status) {
+const char* cublasLtGetStatusString(cublasStatus_t status) {
   switch (status) {
     case CUBLAS_STATUS_SUCCESS:
       return "CUBLAS_STATUS_SUCCESS";

@@ -13,6 +13,12 @@ namespace cuda_emulator {
 // planned failure. Not while kernels run.
 void reset(int num_devices = 2, size_t bytes_per_device = size_t{256} << 20);
 
+// What cudaDriverGetVersion() says until reset(); 0: there is no driver.
+void set_driver_version(int version);
+
+// Of every device until reset(); 90 for sm_90.
+void set_compute_capability(int capability);
+
 // The call-th call from now on of a function that returns a cudaError_t gives this error and does nothing.
 void fail_call(int call, cudaError_t error);
 

@@ -27,6 +27,11 @@ namespace {
 thread_local int current_device = 0;
 thread_local cudaError_t last_error = cudaSuccess;
 
+constexpr int kRuntimeVersion = 13000;
+constexpr int kCapability = 90;
+std::atomic<int> driver_version{kRuntimeVersion};
+std::atomic<int> compute_capability{kCapability};
+
 struct Faults {
   std::mutex mutex;
   std::string first;
@@ -135,6 +140,16 @@ void reset(int num_devices, size_t bytes_per_device) {
   faults().calls_until_failure = 0;
   current_device = 0;
   last_error = cudaSuccess;
+  driver_version = kRuntimeVersion;
+  compute_capability = kCapability;
+}
+
+void set_driver_version(int version) {
+  driver_version = version;
+}
+
+void set_compute_capability(int capability) {
+  compute_capability = capability;
 }
 
 void fail_call(int call, cudaError_t error) {
@@ -212,6 +227,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorMemoryAllocation";
     case cudaErrorInvalidConfiguration:
       return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice:
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
@@ -236,8 +253,19 @@ cudaError_t cudaGetLastError() {
   return std::exchange(last_error, cudaSuccess);
 }
 
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = driver_version;
+  return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = kRuntimeVersion;
+  return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  if (driver_version < kRuntimeVersion) return give(cudaErrorInsufficientDriver);
   *count = device_memory().num_devices();
   return give(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
@@ -265,10 +293,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = 132;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 9;
+      *value = compute_capability / 10;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor:
-      *value = 0;
+      *value = compute_capability % 10;
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = static_cast<int>(kMaxSharedBytes);

@@ -115,6 +115,7 @@ def test_broken_config_is_named(tmp_path, model):
 @pytest.mark.parametrize("flags, flag", [
     ({"stage": 2, "stages": 2}, "--stage"), ({"stages": 9}, "--stages"), ({"tp": 3}, "--tp"), ({"tp": 0}, "--tp"),
     ({"flags": ("--frobnicate", 1)}, "--frobnicate"), ({"flags": ("--backend", "gpu")}, "--backend"),
+    ({"flags": ("--backend", "cuda")}, "--backend: this octet-worker was built without CUDA"),
     ({"stage": 1, "stages": 2}, "--lead"), ({"flags": ("--weights", "int4")}, "--weights"),
     ({"flags": ("--activations", "fp32", "--weights", "int8")}, "--activations"),
 ], ids=str)

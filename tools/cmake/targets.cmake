@@ -15,10 +15,10 @@ find_program(LLD ld.lld)
 
 add_library(octet_options INTERFACE)
 target_include_directories(octet_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(octet_options INTERFACE -Wall -Wextra -Werror -Wvla -Wshadow=local -Wnon-virtual-dtor
-                                               -ffp-contract=off)
-# GCC 12 reports these inside its own and Boost's headers at -O2.
-target_compile_options(octet_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict)
+set(OCTET_CXX_FLAGS -Wall -Wextra -Werror -Wvla -Wshadow=local -Wnon-virtual-dtor -ffp-contract=off
+    # GCC 12 reports these inside its own and Boost's headers at -O2.
+    -Wno-maybe-uninitialized -Wno-restrict)
+target_compile_options(octet_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${OCTET_CXX_FLAGS}>")
 if(MOLD)
   target_link_options(octet_options INTERFACE -fuse-ld=mold)
 elseif(LLD)

@@ -1,6 +1,7 @@
 #include "worker/model/rank_model.h"
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <utility>
 
@@ -34,7 +35,38 @@ int64_t block_elements(const ModelConfig& config, uint32_t block_size, int num_r
   return int64_t{block_size} * kv_heads_of_rank(config, num_ranks) * config.head_dim;
 }
 
+// Of each of RankModel::Activations, in their order.
+using ActivationElements = std::array<int64_t, 10>;
+ActivationElements activation_elements(const ModelConfig& config, const RankModelSizes& sizes, int num_ranks,
+                                       bool has_head) {
+  const int64_t rows = sizes.max_batch_tokens;
+  const int64_t vocab = has_head ? config.vocab_size : 0;
+  const int64_t query_size = int64_t{config.num_heads / num_ranks} * config.head_dim;
+  const int64_t kv_size = kv_heads_of_rank(config, num_ranks) * config.head_dim;
+  return {rows * config.hidden_size,                           // hidden
+          std::max(rows, kMaxLogitRows) * config.hidden_size,  // normed
+          rows * query_size,                                   // query
+          rows * kv_size,                                      // key
+          rows * kv_size,                                      // value
+          rows * query_size,                                   // attention
+          std::max(rows, kMaxLogitRows) * config.hidden_size,  // projected
+          rows * config.intermediate_size / num_ranks,         // up
+          kMaxLogitRows * vocab / num_ranks,                   // partial_logits
+          num_ranks > 1 ? kMaxLogitRows * vocab : 0};          // logits
+}
+
+int64_t rotary_bytes(const ModelConfig& config) {
+  return int64_t{config.max_model_len} * config.rotary_dim * size_of(DType::kFloat32);
+}
+
 }  // namespace
+
+int64_t RankModel::activation_bytes(const ModelConfig& config, const RankModelSizes& sizes, int num_ranks,
+                                    bool has_head) {
+  int64_t num_elements = 0;
+  for (const int64_t n : activation_elements(config, sizes, num_ranks, has_head)) num_elements += n;
+  return num_elements * size_of(DType::kFloat32) + rotary_bytes(config);
+}
 
 int64_t RankModel::kv_block_bytes(const ModelConfig& config, LayerRange layers, uint32_t block_size,
                                   int num_ranks, DType kv_cache_type) {
@@ -63,33 +95,22 @@ absl::Status RankModel::allocate() {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for the ", std::string(what), " of one rank, ", num_bytes, " bytes"));
   };
-  const int64_t rows = sizes_.max_batch_tokens;
-  const int64_t vocab = weights_.head ? config_.vocab_size : 0;
-  const int64_t query_size = num_heads_ * config_.head_dim;
-  const int64_t kv_size = num_kv_heads_ * config_.head_dim;
-  const int64_t num_ranks = backend_.num_ranks();
-  const std::pair<std::unique_ptr<Buffer>*, int64_t> wanted[] = {
-      {&activations_.hidden, rows * config_.hidden_size},
-      {&activations_.normed, std::max(rows, kMaxLogitRows) * config_.hidden_size},
-      {&activations_.query, rows * query_size},
-      {&activations_.key, rows * kv_size},
-      {&activations_.value, rows * kv_size},
-      {&activations_.attention, rows * query_size},
-      {&activations_.projected, std::max(rows, kMaxLogitRows) * config_.hidden_size},
-      {&activations_.up, rows * config_.intermediate_size / num_ranks},
-      {&activations_.partial_logits, kMaxLogitRows * vocab / num_ranks},
-      {&activations_.logits, num_ranks > 1 ? kMaxLogitRows * vocab : 0}};
-  for (const auto& [buffer, num_elements] : wanted) {
-    const int64_t num_bytes = num_elements * size_of(DType::kFloat32);
-    *buffer = backend_.allocate(num_bytes);
-    if (*buffer == nullptr) return no_memory("activations", num_bytes);
+  std::unique_ptr<Buffer>* const buffers[] = {
+      &activations_.hidden,         &activations_.normed,    &activations_.query,     &activations_.key,
+      &activations_.value,          &activations_.attention, &activations_.projected, &activations_.up,
+      &activations_.partial_logits, &activations_.logits};
+  const ActivationElements wanted =
+      activation_elements(config_, sizes_, backend_.num_ranks(), weights_.head.has_value());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const int64_t num_bytes = wanted[i] * size_of(DType::kFloat32);
+    *buffers[i] = backend_.allocate(num_bytes);
+    if (*buffers[i] == nullptr) return no_memory("activations", num_bytes);
   }
 
   rotary_ =
       kernels::make_rotary_table(backend_, config_.max_model_len, config_.rotary_dim, config_.rope_theta);
   if (rotary_.storage == nullptr) {
-    return no_memory("rotary embedding",
-                     int64_t{config_.max_model_len} * config_.rotary_dim * size_of(DType::kFloat32));
+    return no_memory("rotary embedding", rotary_bytes(config_));
   }
 
   const int64_t kv_bytes = sizes_.num_blocks *

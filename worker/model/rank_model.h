@@ -40,6 +40,10 @@ class RankModel {
   static int64_t kv_block_bytes(const ModelConfig& config, LayerRange layers, uint32_t block_size,
                                 int num_ranks, kernels::DType kv_cache_type);
 
+  // Bytes of what else a rank allocates: activations and the rotary embedding.
+  static int64_t activation_bytes(const ModelConfig& config, const RankModelSizes& sizes, int num_ranks,
+                                  bool has_head);
+
   // The backend is this rank's and must outlive the model, as must the checkpoint that the weights view.
   // Errors: RESOURCE_EXHAUSTED naming what there is no memory for.
   static absl::StatusOr<std::unique_ptr<RankModel>> create(kernels::Backend& backend,

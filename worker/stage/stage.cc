@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_topology.h"
@@ -15,6 +16,7 @@
 #include "worker/stage/batch_input.h"
 #include "worker/stage/epoch_links.h"
 #include "worker/stage/load_weights.h"
+#include "worker/stage/memory_budget.h"
 #include "worker/stage/rank_threads.h"
 #include "worker/stage/sample_rows.h"
 #include "worker/stage/sequence_states.h"
@@ -101,19 +103,64 @@ absl::StatusOr<kernels::DType> find_kv_cache_type(const StageConfig& config, con
   return plan->num_packed > 0 ? kernels::DType::kBFloat16 : kernels::DType::kFloat32;
 }
 
-// Blocks that fit in the stage's memory. One sequence of the whole context has to fit.
-absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape) {
-  const int64_t block_bytes =
-      config.num_ranks * RankModel::kv_block_bytes(shape.model, shape.layers, config.block_size,
-                                                   config.num_ranks, shape.kv_cache_type);
-  const int64_t needed = (shape.model.max_model_len + int64_t{config.block_size} - 1) / config.block_size;
-  const int64_t fitting = config.kv_cache_bytes / block_bytes;
+RankModelSizes model_sizes(const StageConfig& config, const StageShape& shape) {
+  RankModelSizes sizes;
+  sizes.block_size = config.block_size;
+  sizes.num_blocks = shape.num_blocks;
+  sizes.kv_cache_type = shape.kv_cache_type;
+  sizes.max_batch_tokens = config.max_batch_tokens;
+  return sizes;
+}
+
+// Of one rank, in bytes.
+int64_t kv_block_bytes(const StageConfig& config, const StageShape& shape) {
+  return RankModel::kv_block_bytes(shape.model, shape.layers, config.block_size, config.num_ranks,
+                                   shape.kv_cache_type);
+}
+
+// That one sequence of the whole context takes.
+int64_t blocks_of_context(const StageConfig& config, const StageShape& shape) {
+  return (shape.model.max_model_len + int64_t{config.block_size} - 1) / config.block_size;
+}
+
+// What the KV cache may take, over all ranks. On GPUs the rank with the least memory decides.
+absl::StatusOr<int64_t> find_kv_cache_bytes(const StageConfig& config, const StageShape& shape,
+                                            const Checkpoint& checkpoint,
+                                            std::span<const std::unique_ptr<kernels::Backend>> ranks) {
+  std::optional<int64_t> least;
+  for (const std::unique_ptr<kernels::Backend>& rank : ranks) {
+    const std::optional<kernels::DeviceMemory> device = rank->memory();
+    if (!device) return config.kv_cache_bytes.value_or(kCpuKvCacheBytes);
+    const auto weight_bytes = device_weight_bytes(checkpoint, shape.model, shape.layers, config.weights,
+                                                  rank->rank(), config.num_ranks);
+    if (!weight_bytes.ok()) return weight_bytes.status();
+    RankNeeds needs;
+    needs.weight_bytes = *weight_bytes;
+    needs.activation_bytes =
+        RankModel::activation_bytes(shape.model, model_sizes(config, shape), config.num_ranks,
+                                    shape.layers.end == shape.model.num_layers);
+    needs.sequence_bytes = blocks_of_context(config, shape) * kv_block_bytes(config, shape);
+    if (config.kv_cache_bytes) needs.kv_cache_bytes = *config.kv_cache_bytes / config.num_ranks;
+    const auto budget = divide_memory(*device, needs);
+    if (!budget.ok()) return budget.status();
+    if (rank->rank() == 0) spdlog::info("GPU memory of rank 0, {}", to_text(*budget));
+    least = std::min(least.value_or(budget->kv_cache_bytes), budget->kv_cache_bytes);
+  }
+  return *least * config.num_ranks;
+}
+
+// Blocks that fit in so many bytes, over all ranks. One sequence of the whole context has to fit.
+absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape,
+                                      int64_t kv_cache_bytes) {
+  const int64_t block_bytes = config.num_ranks * kv_block_bytes(config, shape);
+  const int64_t needed = blocks_of_context(config, shape);
+  const int64_t fitting = kv_cache_bytes / block_bytes;
   if (fitting < needed) {
     constexpr int64_t kMebibyte = 1 << 20;
     return invalid_field("--kv-cache-mib",
                          absl::StrCat("one sequence of ", shape.model.max_model_len, " tokens needs ",
                                       (needed * block_bytes + kMebibyte - 1) / kMebibyte,
-                                      " MiB on this stage, given ", config.kv_cache_bytes / kMebibyte));
+                                      " MiB on this stage, given ", kv_cache_bytes / kMebibyte));
   }
   const int64_t addressable = INT32_MAX / config.block_size;  // slots are 32-bit numbers
   return static_cast<uint32_t>(std::min(fitting, addressable));
@@ -170,11 +217,7 @@ struct Stage::Impl {
 };
 
 absl::Status Stage::Impl::make_models() {
-  RankModelSizes sizes;
-  sizes.block_size = config.block_size;
-  sizes.num_blocks = shape.num_blocks;
-  sizes.kv_cache_type = shape.kv_cache_type;
-  sizes.max_batch_tokens = config.max_batch_tokens;
+  const RankModelSizes sizes = model_sizes(config, shape);
   auto weights = load_weights(*checkpoint, shape.model, shape.layers, config.weights, backends, threads);
   if (!weights.ok()) return weights.status();
   shape.weight_bytes = weights->resident_bytes;
@@ -288,7 +331,9 @@ absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given, con
   const auto kv_cache_type = find_kv_cache_type(config, shape, **checkpoint);
   if (!kv_cache_type.ok()) return kv_cache_type.status();
   shape.kv_cache_type = *kv_cache_type;
-  const auto num_blocks = count_blocks(config, shape);
+  const auto kv_cache_bytes = find_kv_cache_bytes(config, shape, **checkpoint, *ranks);
+  if (!kv_cache_bytes.ok()) return kv_cache_bytes.status();
+  const auto num_blocks = count_blocks(config, shape, *kv_cache_bytes);
   if (!num_blocks.ok()) return num_blocks.status();
   shape.num_blocks = *num_blocks;
   auto impl = std::make_unique<Impl>(config, std::move(shape), *std::move(checkpoint), *std::move(ranks));

@@ -27,6 +27,8 @@ enum class PinThreads {
   kOff,
 };
 
+constexpr int64_t kCpuKvCacheBytes = 256 << 20;
+
 struct StageConfig {
   std::string model_dir;
   int stage = 0;
@@ -39,10 +41,12 @@ struct StageConfig {
   WeightOptions weights;
   // Of the KV cache, bf16 or fp32. Nothing: bf16, or fp32 where no layer of the stage computes in less.
   std::optional<kernels::DType> kv_cache_type = std::nullopt;
-  std::vector<int> layers_per_stage;                 // empty: balanced
-  uint32_t block_size = 16;                          // tokens
-  uint32_t max_batch_tokens = 512;                   // rows of a micro-batch
-  int64_t kv_cache_bytes = 256 << 20;                // over all ranks of the stage
+  std::vector<int> layers_per_stage;  // empty: balanced
+  uint32_t block_size = 16;           // tokens
+  uint32_t max_batch_tokens = 512;    // rows of a micro-batch
+  // Over all ranks of the stage. Nothing: what weights and activations leave of the GPUs' memory, or
+  // kCpuKvCacheBytes of the host's.
+  std::optional<int64_t> kv_cache_bytes = std::nullopt;
   Duration step_timeout = std::chrono::seconds(10);  // of one receive or send
 };
 
@@ -51,7 +55,7 @@ struct StageShape {
   ModelConfig model;
   LayerRange layers;
   kernels::DType kv_cache_type = kernels::DType::kFloat32;
-  uint32_t num_blocks = 0;   // what fits in kv_cache_bytes
+  uint32_t num_blocks = 0;   // what fits in the KV cache
   int64_t weight_bytes = 0;  // resident: packed on all ranks, and in place in the checkpoint once
 };
 

@@ -81,6 +81,16 @@ TEST_P(CudaStages, SayWhatThereIsNoMemoryFor) {
   EXPECT_EQ(stage.status().code(), absl::StatusCode::kResourceExhausted) << stage.status();
 }
 
+TEST_P(CudaStages, FillTheirMemoryWithTheCache) {
+  StageConfig filling = config();
+  filling.kv_cache_bytes.reset();
+  const auto stage = Stage::load(filling, make_ranks);
+  ASSERT_TRUE(stage.ok()) << stage.status();
+  const auto total = static_cast<size_t>(GetParam().num_ranks) * (size_t{512} << 20);
+  EXPECT_LE(cuda_emulator::allocated_bytes(), total * 31 / 32);
+  EXPECT_GE(cuda_emulator::allocated_bytes(), total * 30 / 32);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, CudaStages,
                          testing::Values(Shape{1, 1, kFp32, 2e-3}, Shape{2, 2, kFp32, 2e-3},
                                          Shape{1, 1, kBf16, 5e-2}, Shape{2, 2, kBf16, 5e-2}),
