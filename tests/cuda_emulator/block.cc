@@ -2,6 +2,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstring>
+#include <deque>
 #include <memory>
 
 #include "tests/cuda_emulator/device_memory.h"
@@ -60,14 +61,26 @@ std::string text(uint3 i) {
 
 }  // namespace
 
+// A cp.async that has been issued and not waited for.
+struct AsyncCopy {
+  size_t offset = 0;           // in shared memory
+  const void* from = nullptr;  // nullptr: zeros
+  size_t num_bytes = 0;
+  uint64_t group = 0;
+};
+
 struct Block::Thread {
   fcontext_t context = nullptr;
   State state = State::kReady;
   uint32_t number = 0;
   unsigned int mask = 0;  // of the warp's lanes that it waits for
   Where where;
-  uint32_t bits = 0;      // given to the other lanes
-  uint32_t received = 0;  // its bits as they were when the lanes last met
+  uint32_t bits = 0;                  // given to the other lanes
+  uint32_t received = 0;              // its bits as they were when the lanes last met
+  WarpOperation operation = nullptr;  // that it waits for, with:
+  void* operands = nullptr;
+  std::deque<AsyncCopy> copies;
+  uint64_t num_groups = 0;  // of copies, committed
 };
 
 Block* current_block() {
@@ -78,6 +91,7 @@ Block* current_block() {
 void run_thread(Block& block, void* scheduler) {
   block.scheduler_ = scheduler;
   block.kernel_.run(block.kernel_.call);
+  if (!block.current_->copies.empty()) block.fail("ends before its asynchronous copies have");
   block.current_->state = Block::State::kDone;
   jump_fcontext(static_cast<fcontext_t>(block.scheduler_), nullptr);
 }
@@ -151,10 +165,11 @@ bool Block::release_warp(size_t warp) {
       if ((mask >> lane & 1) == 0) continue;
       if (first + lane >= threads_.size()) continue;  // the hardware ignores lanes that are not there
       const Thread& other = threads_[first + lane];
-      complete &=
-          other.state == State::kAtWarp && other.mask == mask && other.where.line == threads_[i].where.line;
+      complete &= other.state == State::kAtWarp && other.mask == mask &&
+                  other.where.line == threads_[i].where.line && other.operation == threads_[i].operation;
     }
     if (!complete) continue;
+    if (threads_[i].operation != nullptr) run_operation(first);
     for (size_t lane = 0; lane < kWarpSize && first + lane < threads_.size(); ++lane) {
       if ((mask >> lane & 1) == 0) continue;
       threads_[first + lane].state = State::kReady;
@@ -164,6 +179,13 @@ bool Block::release_warp(size_t warp) {
     released = true;
   }
   return released;
+}
+
+void Block::run_operation(size_t first) {
+  void* operands[kWarpSize] = {};
+  for (size_t lane = 0; lane < kWarpSize; ++lane) operands[lane] = threads_[first + lane].operands;
+  threads_[first].operation(operands);
+  for (size_t lane = 0; lane < kWarpSize; ++lane) threads_[first + lane].operation = nullptr;
 }
 
 bool Block::release_block() {
@@ -262,6 +284,47 @@ unsigned int Block::vote(unsigned int mask, bool predicate, const Where& where) 
     if (mask >> lane & 1) ballot |= threads_[first + lane].received << lane;
   }
   return ballot;
+}
+
+void Block::compute_together(WarpOperation operation, void* operands, const Where& where) {
+  const size_t first = current_->number / kWarpSize * kWarpSize;
+  if (first + kWarpSize > threads_.size())
+    fail("computes with a whole warp at " + text(where) + ", in half a one");
+  current_->operation = operation;
+  current_->operands = operands;
+  synchronize_warp(~0u, where);
+}
+
+bool Block::is_shared(const void* memory) {
+  return holds(octet_shared, kMaxSharedBytes, address_of(memory), 1);
+}
+
+void Block::start_copy(void* shared, const void* global, size_t num_bytes, bool valid) {
+  if (!is_shared(shared)) fail("copies asynchronously to memory that is not shared");
+  if (valid) check_access(address_of(global), num_bytes, false, num_bytes);
+  check_access(address_of(shared), num_bytes, true, num_bytes);
+  const size_t offset = address_of(shared) - address_of(octet_shared);
+  shadow_.set_in_flight(offset, num_bytes, true);
+  current_->copies.push_back({offset, valid ? global : nullptr, num_bytes, current_->num_groups});
+}
+
+void Block::commit_copies() {
+  ++current_->num_groups;
+}
+
+void Block::wait_copies(int pending) {
+  std::deque<AsyncCopy>& copies = current_->copies;
+  while (!copies.empty() && copies.front().group + static_cast<uint64_t>(pending) < current_->num_groups) {
+    const AsyncCopy copy = copies.front();
+    copies.pop_front();
+    shadow_.set_in_flight(copy.offset, copy.num_bytes, false);
+    check_access(address_of(octet_shared) + copy.offset, copy.num_bytes, true, 1);
+    if (copy.from != nullptr) {
+      std::memcpy(octet_shared + copy.offset, copy.from, copy.num_bytes);
+    } else {
+      std::memset(octet_shared + copy.offset, 0, copy.num_bytes);
+    }
+  }
 }
 
 void Block::check_access(uintptr_t address, size_t num_bytes, bool is_write, size_t alignment) {

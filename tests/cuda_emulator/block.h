@@ -29,6 +29,9 @@ struct Kernel {
   void (*run)(void* call) = nullptr;
 };
 
+// What a warp computes together, from what each of its lanes brought.
+using WarpOperation = void (*)(void* const (&operands)[kWarpSize]);
+
 class Block {
  public:
   Block(const Kernel& kernel, uint3 index);
@@ -48,7 +51,17 @@ class Block {
   void synchronize_warp(unsigned int mask, const Where& where);
   uint32_t exchange(unsigned int mask, uint32_t bits, int source, const Where& where);
   unsigned int vote(unsigned int mask, bool predicate, const Where& where);
+  // All lanes of the warp come to it; one runs the operation for all.
+  void compute_together(WarpOperation operation, void* operands, const Where& where);
   int lane() const;
+
+  // cp.async: the bytes arrive, zeros if not valid, when the thread waits for their group, and until then
+  // nobody may touch them.
+  void start_copy(void* shared, const void* global, size_t num_bytes, bool valid);
+  void commit_copies();
+  void wait_copies(int pending);
+
+  static bool is_shared(const void* memory);
   // Any access of num_bytes; alignment is what it asks of the address.
   void check_access(uintptr_t address, size_t num_bytes, bool is_write, size_t alignment);
   // An access that asks for more alignment than the address has.
@@ -63,6 +76,7 @@ class Block {
   bool release_waiting();
   bool release_block();
   bool release_warp(size_t warp);
+  void run_operation(size_t first);
   std::string describe_waiting() const;
   void wait(State state, unsigned int mask, const Where& where);
   ThreadPlace place() const;

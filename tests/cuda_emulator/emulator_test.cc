@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/cuda_emulator/fault_kernels.h"
+#include "tests/cuda_emulator/include/cuda_bf16.h"
 #include "tests/cuda_emulator/include/nccl.h"
 
 namespace cuda_emulator {
@@ -60,6 +61,30 @@ TEST_F(EmulatorTest, EveryBlockOfTheGridRuns) {
   ASSERT_EQ(cudaMemsetAsync(counts, 0, 6 * sizeof(int), stream_), cudaSuccess);
   ASSERT_EQ(launch_count(stream_, dim3(3, 2), 50, counts), cudaSuccess);
   EXPECT_EQ(download(counts, 6), std::vector<int>(6, 50));
+}
+
+TEST_F(EmulatorTest, TensorCoresMultiplyWhatAsynchronousCopiesBrought) {
+  std::vector<__nv_bfloat16> a(16 * 16);
+  std::vector<__nv_bfloat16> b(16 * 8);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = __float2bfloat16(static_cast<float>(i % 37) - 11);
+  for (size_t i = 0; i < b.size(); ++i) b[i] = __float2bfloat16(static_cast<float>(i % 23) - 7);
+  auto* const device_a = allocate<__nv_bfloat16>(a.size());
+  auto* const device_b = allocate<__nv_bfloat16>(b.size());
+  float* const output = allocate<float>(16 * 8);
+  cudaMemcpyAsync(device_a, a.data(), a.size() * 2, cudaMemcpyHostToDevice, stream_);
+  cudaMemcpyAsync(device_b, b.data(), b.size() * 2, cudaMemcpyHostToDevice, stream_);
+  ASSERT_EQ(launch_product(stream_, device_a, device_b, output), cudaSuccess);
+  const std::vector<float> product = download(output, 16 * 8);
+  EXPECT_EQ(first_fault(), "");
+  for (size_t row = 0; row < 16; ++row) {
+    for (size_t column = 0; column < 8; ++column) {
+      float sum = 0;
+      for (size_t k = 0; k < 16; ++k) {
+        sum += __bfloat162float(a[16 * row + k]) * __bfloat162float(b[8 * k + column]);
+      }
+      EXPECT_EQ(product[8 * row + column], sum) << row << ", " << column;
+    }
+  }
 }
 
 TEST_F(EmulatorTest, WorkRunsWhenTheHostWaitsForIt) {
@@ -201,7 +226,17 @@ INSTANTIATE_TEST_SUITE_P(
         PlantedFault{Fault::kDivergentBarrier, "waits for __syncthreads at fault_kernels.cu:"},
         PlantedFault{Fault::kTwoBarriers, "thread 63 at fault_kernels.cu:"},
         PlantedFault{Fault::kIncompleteShuffle, "waits for a warp's exchange at fault_kernels.cu:"},
-        PlantedFault{Fault::kMisalignedVector, "uses 4 of an allocation, which is not aligned to 16 bytes"}));
+        PlantedFault{Fault::kMisalignedVector, "uses 4 of an allocation, which is not aligned to 16 bytes"},
+        PlantedFault{Fault::kReadsACopyTooEarly,
+                     "reads byte 16 of shared memory, which an asynchronous copy is writing"},
+        PlantedFault{
+            Fault::kWritesUnderACopy,
+            "thread (1, 0, 0) writes byte 8 of shared memory, which an asynchronous copy is writing"},
+        PlantedFault{Fault::kReadsACopyOfAnother,
+                     "thread (1, 0, 0) reads byte 0 of shared memory, which thread 0 wrote with no barrier"},
+        PlantedFault{Fault::kEndsBeforeItsCopies,
+                     "thread (0, 0, 0) ends before its asynchronous copies have"},
+        PlantedFault{Fault::kMatricesOfHalfAWarp, "waits for a warp's exchange at fault_kernels.cu:"}));
 
 TEST_F(EmulatorTest, HostAndFreedMemoryAreNoDeviceMemory) {
   std::vector<float> host(kThreads);

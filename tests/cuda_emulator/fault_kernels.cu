@@ -1,5 +1,7 @@
 #include "tests/cuda_emulator/fault_kernels.h"
 
+#include <octet_ptx.cuh>
+
 extern __shared__ char octet_shared[];
 
 namespace cuda_emulator {
@@ -19,6 +21,31 @@ __global__ void block_sum(const float* input, float* output) {
 
 __global__ void count(int* output) {
   atomicAdd(output + blockIdx.y * gridDim.x + blockIdx.x, 1);
+}
+
+__global__ void product(const char* a, const char* b, float* output) {
+  char* const shared_a = octet_shared;        // [16, 16] bf16
+  char* const shared_b = octet_shared + 512;  // [16, 16] bf16, the right half zero
+  const unsigned int lane = threadIdx.x;
+  octet::ptx::start_copy(shared_a + 16 * lane, a + 16 * lane, true);
+  octet::ptx::commit_copies();
+  octet::ptx::start_copy(shared_b + 16 * lane, b + 8 * lane, lane % 2 == 0);
+  octet::ptx::commit_copies();
+  octet::ptx::wait_copies<1>();
+  __syncwarp();
+  uint32_t fragment[4];
+  octet::ptx::load_matrices(fragment, shared_a + 32 * (lane % 16) + 16 * (lane / 16));
+  octet::ptx::wait_copies<0>();
+  __syncwarp();
+  uint32_t columns[4];
+  octet::ptx::load_matrices_transposed(columns, shared_b + 32 * (lane % 16) + 16 * (lane / 16));
+  float d[4] = {};
+  octet::ptx::mma_bf16(d, fragment, columns[0], columns[1]);
+  float zero[4] = {};
+  octet::ptx::mma_bf16(zero, fragment, columns[2], columns[3]);
+  for (unsigned int i = 0; i < 4; ++i) {
+    output[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = d[i] + zero[i];
+  }
 }
 
 __global__ void faulty(Fault fault, float* data) {
@@ -70,6 +97,44 @@ __global__ void faulty(Fault fault, float* data) {
     case Fault::kMisalignedVector:
       *reinterpret_cast<float4*>(data + 1) = float4{1, 2, 3, 4};
       break;
+    case Fault::kReadsACopyTooEarly:
+      if (i == 0) {
+        octet::ptx::start_copy(shared, data, true);
+        octet::ptx::commit_copies();
+        octet::ptx::start_copy(shared + 4, data, true);
+        octet::ptx::commit_copies();
+        octet::ptx::wait_copies<1>();
+        data[0] = shared[0];
+        data[1] = shared[4];
+      }
+      break;
+    case Fault::kWritesUnderACopy:
+      if (i == 0) {
+        octet::ptx::start_copy(shared, data, true);
+        octet::ptx::commit_copies();
+      }
+      __syncthreads();
+      if (i == 1) shared[2] = 1;
+      __syncthreads();
+      octet::ptx::wait_copies<0>();
+      break;
+    case Fault::kReadsACopyOfAnother:
+      if (i == 0) octet::ptx::start_copy(shared, data, true);
+      octet::ptx::commit_copies();
+      octet::ptx::wait_copies<0>();
+      if (i == 1) data[0] = shared[0];
+      break;
+    case Fault::kEndsBeforeItsCopies:
+      if (i == 0) octet::ptx::start_copy(shared, data, true);
+      break;
+    case Fault::kMatricesOfHalfAWarp:
+      shared[i] = 1;
+      __syncthreads();
+      if (i % 32 < 16) {
+        uint32_t registers[4];
+        octet::ptx::load_matrices(registers, shared);
+      }
+      break;
   }
 }
 
@@ -90,6 +155,16 @@ cudaError_t launch_count(cudaStream_t stream, dim3 grid, unsigned int threads, i
   config.blockDim = threads;
   config.stream = stream;
   return cudaLaunchKernelEx(&config, count, output);
+}
+
+cudaError_t launch_product(cudaStream_t stream, const void* a, const void* b, float* output) {
+  cudaLaunchConfig_t config;
+  config.gridDim = 1;
+  config.blockDim = 32;
+  config.dynamicSmemBytes = 1024;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, product, static_cast<const char*>(a), static_cast<const char*>(b),
+                            output);
 }
 
 cudaError_t launch_fault(cudaStream_t stream, unsigned int threads, Fault fault, float* data) {

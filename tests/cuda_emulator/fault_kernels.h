@@ -11,6 +11,10 @@ cudaError_t launch_block_sum(cudaStream_t stream, unsigned int threads, const fl
 // output[block] += 1 from every thread, atomically.
 cudaError_t launch_count(cudaStream_t stream, dim3 grid, unsigned int threads, int* output);
 
+// output = a b of bf16: a [16, 16], b [16, 8] row-major, through shared memory by asynchronous copies, one
+// warp; output [16, 8].
+cudaError_t launch_product(cudaStream_t stream, const void* a, const void* b, float* output);
+
 enum class Fault {
   kNone,
   kWritesPastTheEnd,  // of an allocation of one float a thread
@@ -24,6 +28,11 @@ enum class Fault {
   kTwoBarriers,        // threads wait at different ones
   kIncompleteShuffle,  // a lane of the mask never comes
   kMisalignedVector,
+  kReadsACopyTooEarly,   // of a group that it has not waited for
+  kWritesUnderACopy,     // another thread's, under way
+  kReadsACopyOfAnother,  // waited for, with no barrier after
+  kEndsBeforeItsCopies,
+  kMatricesOfHalfAWarp,  // that its other half never loads
 };
 cudaError_t launch_fault(cudaStream_t stream, unsigned int threads, Fault fault, float* data);
 

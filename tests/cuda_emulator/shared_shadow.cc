@@ -16,6 +16,9 @@ std::optional<std::string> SharedShadow::access(size_t offset, size_t num_bytes,
   const auto at = [](size_t byte) { return "byte " + std::to_string(byte) + " of shared memory"; };
   for (size_t i = offset; i < offset + num_bytes; ++i) {
     Byte& byte = bytes_[i];
+    if (byte.in_flight) {
+      return (is_write ? "writes " : "reads ") + at(i) + ", which an asynchronous copy is writing";
+    }
     if (!is_write && !byte.written) return "reads " + at(i) + ", which nobody wrote";
     if (byte.written && race(byte.writer, place)) {
       return (is_write ? "writes " : "reads ") + at(i) + ", which thread " +
@@ -34,6 +37,10 @@ std::optional<std::string> SharedShadow::access(size_t offset, size_t num_bytes,
     }
   }
   return std::nullopt;
+}
+
+void SharedShadow::set_in_flight(size_t offset, size_t num_bytes, bool in_flight) {
+  for (size_t i = offset; i < offset + num_bytes; ++i) bytes_[i].in_flight = in_flight;
 }
 
 }  // namespace cuda_emulator

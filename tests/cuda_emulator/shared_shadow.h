@@ -26,10 +26,14 @@ class SharedShadow {
   // Takes note of an access inside the memory. What is wrong with it, or nothing.
   std::optional<std::string> access(size_t offset, size_t num_bytes, bool is_write, const ThreadPlace& place);
 
+  // Whether an asynchronous copy is writing these bytes.
+  void set_in_flight(size_t offset, size_t num_bytes, bool in_flight);
+
  private:
   struct Byte {
     bool written = false;
     bool read = false;
+    bool in_flight = false;
     ThreadPlace writer;
     ThreadPlace reader;  // the last one
   };
