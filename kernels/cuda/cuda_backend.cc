@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"
@@ -37,6 +38,8 @@ class CudaBackend final : public Backend {
       : rank_(rank), device_(device), group_(std::move(group)) {
     check(cudaSetDevice(device), "cudaSetDevice");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    check(cudaDeviceGetAttribute(&num_multiprocessors_, cudaDevAttrMultiProcessorCount, device),
+          "cudaDevAttrMultiProcessorCount");
   }
   ~CudaBackend() override { cudaStreamDestroy(stream_); }
   CudaBackend(const CudaBackend&) = delete;
@@ -88,18 +91,24 @@ class CudaBackend final : public Backend {
     buffers_in_use_ = 0;
   }
 
-  // The numbers on the device, until synchronize().
-  const int32_t* stage(std::span<const int32_t> numbers) {
+  // The numbers, or records of them, on the device, until synchronize().
+  template <typename Number>
+  const Number* stage(std::span<const Number> numbers) {
     if (numbers.empty()) return nullptr;
-    const std::vector<int32_t>& copy = staged_.emplace_back(numbers.begin(), numbers.end());
-    const auto num_bytes = static_cast<int64_t>(copy.size() * sizeof(int32_t));
+    const auto bytes = std::as_bytes(numbers);
+    const std::vector<std::byte>& copy = staged_.emplace_back(bytes.begin(), bytes.end());
+    const auto num_bytes = static_cast<int64_t>(copy.size());
     if (buffers_in_use_ == buffers_.size()) buffers_.emplace_back();
     StagingBuffer& buffer = buffers_[buffers_in_use_++];
     void* const memory = grown(buffer, num_bytes, "positions");
     check(
         cudaMemcpyAsync(memory, copy.data(), static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
         "upload");
-    return static_cast<const int32_t*>(memory);
+    return static_cast<const Number*>(memory);
+  }
+  template <typename Number>
+  const Number* stage(const std::vector<Number>& numbers) {
+    return stage(std::span<const Number>(numbers));
   }
 
   void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
@@ -159,15 +168,38 @@ class CudaBackend final : public Backend {
   }
   void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                           std::span<const AttentionChunk> chunks) override {
+    blocks_.clear();
+    for (const AttentionChunk& chunk : chunks) {
+      blocks_.insert(blocks_.end(), chunk.block_table.begin(), chunk.block_table.end());
+    }
+    if (!cuda::has_mma_attention(kv)) return attend_plainly(output, query, kv, chunks);
+    cuda::plan_attention(chunks, static_cast<int32_t>(kv.keys.size(2)),
+                         static_cast<int32_t>(query.size(1) / kv.keys.size(2)), num_multiprocessors_, plan_);
+    const int64_t num_bytes = cuda::attention_partial_bytes(kv, plan_.num_partials);
+    cuda::paged_attention_mma(
+        stream_, output, query, kv,
+        {.narrow = stage(plan_.narrow),
+         .num_narrow = plan_.narrow.size(),
+         .wide = stage(plan_.wide),
+         .num_wide = plan_.wide.size(),
+         .merges = stage(plan_.merges),
+         .num_merges = plan_.merges.size(),
+         .blocks = stage(blocks_),
+         .partials = num_bytes == 0 ? nullptr
+                                    : static_cast<float*>(grown(partials_, num_bytes, "partial attention"))});
+  }
+  // One row at a time, for shapes and types that tensor cores have no kernel for.
+  void attend_plainly(Tensor output, Tensor query, const KvLayer& kv,
+                      std::span<const AttentionChunk> chunks) {
     positions_.clear();
     offsets_.clear();
-    blocks_.clear();
+    int32_t first_block = 0;
     for (const AttentionChunk& chunk : chunks) {
       for (int32_t row = 0; row < chunk.num_rows; ++row) {
         positions_.push_back(chunk.start_position + row);
-        offsets_.push_back(static_cast<int32_t>(blocks_.size()));
+        offsets_.push_back(first_block);
       }
-      blocks_.insert(blocks_.end(), chunk.block_table.begin(), chunk.block_table.end());
+      first_block += static_cast<int32_t>(chunk.block_table.size());
     }
     cuda::paged_attention(
         stream_, output, query, kv,
@@ -202,15 +234,18 @@ class CudaBackend final : public Backend {
   const int device_;
   const std::shared_ptr<cuda::RankGroup> group_;
   cudaStream_t stream_ = nullptr;
-  std::deque<std::vector<int32_t>> staged_;  // on their way to the device
-  std::deque<StagingBuffer> buffers_;        // where they go; kept for their memory
+  std::deque<std::vector<std::byte>> staged_;  // on their way to the device
+  std::deque<StagingBuffer> buffers_;          // where they go; kept for their memory
   size_t buffers_in_use_ = 0;
   cuda::Gemm gemm_;
-  StagingBuffer rounded_;           // the activations of the running packed linear(); kept for its memory
-  StagingBuffer gathered_;          // of the running all_gather_columns; kept for its memory
-  std::vector<int32_t> positions_;  // of the running paged_attention; kept for their capacity
+  StagingBuffer rounded_;   // the activations of the running packed linear(); kept for its memory
+  StagingBuffer gathered_;  // of the running all_gather_columns; kept for its memory
+  StagingBuffer partials_;  // of the running paged_attention; all kept for their memory
+  cuda::AttentionPlan plan_;
+  std::vector<int32_t> positions_;
   std::vector<int32_t> offsets_;
   std::vector<int32_t> blocks_;
+  int num_multiprocessors_ = 1;
 };
 
 }  // namespace

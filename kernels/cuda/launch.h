@@ -14,6 +14,9 @@ inline void check(cudaError_t error, const char* what) {
   OCTET_CHECK(error == cudaSuccess, what, ": ", cudaGetErrorString(error));
 }
 
+// What a block gets of shared memory without asking for more.
+constexpr size_t kDefaultSharedBytes = 48 * 1024;
+
 // Blocks, threads of each, and dynamic shared memory of each in bytes: the plan of a launch.
 struct LaunchShape {
   dim3 grid;
@@ -29,6 +32,12 @@ void launch(const char* name, cudaStream_t stream, const LaunchShape& shape, voi
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;
+  if (shape.shared_bytes > kDefaultSharedBytes) {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                               cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared_bytes)),
+          name);
+  }
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
 }
 

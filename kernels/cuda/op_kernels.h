@@ -50,4 +50,23 @@ constexpr int64_t kMaxHeadDim = 256;
 void paged_attention(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
                      const RowTables& rows);
 
+// An AttentionPlan on the device, attention_plan.h.
+struct AttentionItem;
+struct AttentionMerge;
+struct AttentionTables {
+  const AttentionItem* narrow;
+  size_t num_narrow;
+  const AttentionItem* wide;
+  size_t num_wide;
+  const AttentionMerge* merges;
+  size_t num_merges;
+  const int32_t* blocks;  // the block tables of all chunks, one after the other
+  float* partials;        // of attention_partial_bytes(), or nullptr for none
+};
+// Whether tensor cores have kernels for the cache's type and head_dim.
+bool has_mma_attention(const KvLayer& kv);
+int64_t attention_partial_bytes(const KvLayer& kv, int32_t num_partials);
+void paged_attention_mma(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
+                         const AttentionTables& tables);
+
 }  // namespace octet::kernels::cuda

@@ -192,7 +192,11 @@ bool Block::release_block() {
   for (const Thread& thread : threads_) {
     if (thread.state != State::kAtBlock || thread.where.line != threads_.front().where.line) return false;
   }
-  for (Thread& thread : threads_) thread.state = State::kReady;
+  any_predicate_ = false;
+  for (Thread& thread : threads_) {
+    thread.state = State::kReady;
+    any_predicate_ |= thread.bits != 0;
+  }
   ++interval_;
   return true;
 }
@@ -256,7 +260,14 @@ ThreadPlace Block::place() const {
 }
 
 void Block::synchronize(const Where& where) {
+  current_->bits = 0;
   wait(State::kAtBlock, 0, where);
+}
+
+bool Block::synchronize_or(bool predicate, const Where& where) {
+  current_->bits = predicate ? 1 : 0;
+  wait(State::kAtBlock, 0, where);
+  return any_predicate_;
 }
 
 void Block::synchronize_warp(unsigned int mask, const Where& where) {
@@ -300,7 +311,6 @@ bool Block::is_shared(const void* memory) {
 }
 
 void Block::start_copy(void* shared, const void* global, size_t num_bytes, bool valid) {
-  if (!is_shared(shared)) fail("copies asynchronously to memory that is not shared");
   if (valid) check_access(address_of(global), num_bytes, false, num_bytes);
   check_access(address_of(shared), num_bytes, true, num_bytes);
   const size_t offset = address_of(shared) - address_of(octet_shared);

@@ -14,7 +14,8 @@
 namespace cuda_emulator {
 
 constexpr int kWarpSize = 32;
-constexpr size_t kMaxSharedBytes = 227 * 1024;  // of a block, as on sm_90
+constexpr size_t kMaxSharedBytes = 227 * 1024;     // of a block, as on sm_90
+constexpr size_t kDefaultSharedBytes = 48 * 1024;  // without cudaFuncSetAttribute()
 constexpr unsigned int kMaxThreads = 1024;
 
 // A kernel with its arguments.
@@ -48,6 +49,7 @@ class Block {
   uint3 index() const { return index_; }
   const Kernel& kernel() const { return kernel_; }
   void synchronize(const Where& where);
+  bool synchronize_or(bool predicate, const Where& where);
   void synchronize_warp(unsigned int mask, const Where& where);
   uint32_t exchange(unsigned int mask, uint32_t bits, int source, const Where& where);
   unsigned int vote(unsigned int mask, bool predicate, const Where& where);
@@ -88,6 +90,7 @@ class Block {
   void* scheduler_ = nullptr;  // the context that runs the fibers
   std::optional<std::string> fault_;
   SharedShadow shadow_;
+  bool any_predicate_ = false;            // of the threads at the last barrier
   uint32_t interval_ = 0;                 // barriers of the block so far
   std::vector<uint32_t> warp_intervals_;  // [warps] barriers of the warp so far
   friend void run_thread(Block& block, void* scheduler);

@@ -19,6 +19,9 @@ void set_driver_version(int version);
 // Of every device until reset(); 90 for sm_90.
 void set_compute_capability(int capability);
 
+// Of every device until reset().
+void set_multiprocessors(int count);
+
 // The call-th call from now on of a function that returns a cudaError_t gives this error and does nothing.
 void fail_call(int call, cudaError_t error);
 

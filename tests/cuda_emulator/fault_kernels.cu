@@ -24,8 +24,8 @@ __global__ void count(int* output) {
 }
 
 __global__ void product(const char* a, const char* b, float* output) {
-  char* const shared_a = octet_shared;        // [16, 16] bf16
-  char* const shared_b = octet_shared + 512;  // [16, 16] bf16, the right half zero
+  const uint32_t shared_a = octet::ptx::shared_address(octet_shared);  // [16, 16] bf16
+  const uint32_t shared_b = shared_a + 512;                            // [16, 16] bf16, the right half zero
   const unsigned int lane = threadIdx.x;
   octet::ptx::start_copy(shared_a + 16 * lane, a + 16 * lane, true);
   octet::ptx::commit_copies();
@@ -99,9 +99,9 @@ __global__ void faulty(Fault fault, float* data) {
       break;
     case Fault::kReadsACopyTooEarly:
       if (i == 0) {
-        octet::ptx::start_copy(shared, data, true);
+        octet::ptx::start_copy(octet::ptx::shared_address(shared), data, true);
         octet::ptx::commit_copies();
-        octet::ptx::start_copy(shared + 4, data, true);
+        octet::ptx::start_copy(octet::ptx::shared_address(shared + 4), data, true);
         octet::ptx::commit_copies();
         octet::ptx::wait_copies<1>();
         data[0] = shared[0];
@@ -110,7 +110,7 @@ __global__ void faulty(Fault fault, float* data) {
       break;
     case Fault::kWritesUnderACopy:
       if (i == 0) {
-        octet::ptx::start_copy(shared, data, true);
+        octet::ptx::start_copy(octet::ptx::shared_address(shared), data, true);
         octet::ptx::commit_copies();
       }
       __syncthreads();
@@ -119,20 +119,20 @@ __global__ void faulty(Fault fault, float* data) {
       octet::ptx::wait_copies<0>();
       break;
     case Fault::kReadsACopyOfAnother:
-      if (i == 0) octet::ptx::start_copy(shared, data, true);
+      if (i == 0) octet::ptx::start_copy(octet::ptx::shared_address(shared), data, true);
       octet::ptx::commit_copies();
       octet::ptx::wait_copies<0>();
       if (i == 1) data[0] = shared[0];
       break;
     case Fault::kEndsBeforeItsCopies:
-      if (i == 0) octet::ptx::start_copy(shared, data, true);
+      if (i == 0) octet::ptx::start_copy(octet::ptx::shared_address(shared), data, true);
       break;
     case Fault::kMatricesOfHalfAWarp:
       shared[i] = 1;
       __syncthreads();
       if (i % 32 < 16) {
         uint32_t registers[4];
-        octet::ptx::load_matrices(registers, shared);
+        octet::ptx::load_matrices(registers, octet::ptx::shared_address(shared));
       }
       break;
   }

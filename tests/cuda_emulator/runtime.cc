@@ -5,6 +5,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -29,8 +30,10 @@ thread_local cudaError_t last_error = cudaSuccess;
 
 constexpr int kRuntimeVersion = 13000;
 constexpr int kCapability = 90;
+constexpr int kMultiprocessors = 132;
 std::atomic<int> driver_version{kRuntimeVersion};
 std::atomic<int> compute_capability{kCapability};
+std::atomic<int> multiprocessors{kMultiprocessors};
 
 struct Faults {
   std::mutex mutex;
@@ -108,6 +111,21 @@ bool valid(const dim3& grid, const dim3& block, size_t shared_bytes) {
          shared_bytes <= kMaxSharedBytes;
 }
 
+// Shared memory that kernels may ask for, where it is more than what all may.
+struct SharedLimits {
+  std::mutex mutex;
+  std::map<const void*, size_t> of_kernel;
+};
+SharedLimits& shared_limits() {
+  static SharedLimits limits;
+  return limits;
+}
+size_t shared_limit(const void* kernel) {
+  const std::lock_guard lock(shared_limits().mutex);
+  const auto found = shared_limits().of_kernel.find(kernel);
+  return found == shared_limits().of_kernel.end() ? kDefaultSharedBytes : found->second;
+}
+
 // Host memory, or an allocation that holds all of it.
 bool valid_memory(const void* memory, size_t num_bytes) {
   const auto address = reinterpret_cast<uintptr_t>(memory);
@@ -142,10 +160,15 @@ void reset(int num_devices, size_t bytes_per_device) {
   last_error = cudaSuccess;
   driver_version = kRuntimeVersion;
   compute_capability = kCapability;
+  multiprocessors = kMultiprocessors;
 }
 
 void set_driver_version(int version) {
   driver_version = version;
+}
+
+void set_multiprocessors(int count) {
+  multiprocessors = count;
 }
 
 void set_compute_capability(int capability) {
@@ -177,12 +200,13 @@ size_t allocated_bytes() {
   return device_memory().allocated_bytes();
 }
 
-cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call, size_t num_bytes,
-                   void (*run)(void* call)) {
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel_function, std::shared_ptr<void> call,
+                   size_t num_bytes, void (*run)(void* call)) {
   if (config.stream == nullptr) return give(cudaErrorInvalidResourceHandle);
   if (const cudaError_t error = enter_call(config.stream->device); error != cudaSuccess) return give(error);
   if (!valid(config.gridDim, config.blockDim, config.dynamicSmemBytes))
     return give(cudaErrorInvalidConfiguration);
+  if (config.dynamicSmemBytes > shared_limit(kernel_function)) return give(cudaErrorInvalidValue);
   Kernel kernel = {.grid = config.gridDim,
                    .block = config.blockDim,
                    .shared_bytes = config.dynamicSmemBytes,
@@ -208,6 +232,9 @@ void synchronize_warp(unsigned int mask, const Where& where) {
 }
 void synchronize_block(const Where& where) {
   current_block()->synchronize(where);
+}
+bool synchronize_block_or(bool predicate, const Where& where) {
+  return current_block()->synchronize_or(predicate, where);
 }
 void check_atomic(const void* memory, size_t num_bytes) {
   current_block()->check_access(reinterpret_cast<uintptr_t>(memory), num_bytes, false, num_bytes);
@@ -290,7 +317,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = kMaxThreads;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
-      *value = 132;
+      *value = multiprocessors;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
       *value = compute_capability / 10;
@@ -303,6 +330,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       return cudaSuccess;
   }
   return give(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  if (value < 0 || static_cast<size_t>(value) > kMaxSharedBytes) return give(cudaErrorInvalidValue);
+  const std::lock_guard lock(shared_limits().mutex);
+  shared_limits().of_kernel[kernel] = static_cast<size_t>(value);
+  return cudaSuccess;
 }
 
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {

@@ -74,7 +74,6 @@ void distribute(void* const (&lanes)[kWarpSize]) {
 void load(uint32_t* registers, const void* row, WarpOperation operation, const Where& where) {
   Block* const block = current_block();
   block->check_access(reinterpret_cast<uintptr_t>(row), 16, false, 16);
-  if (!block->is_shared(row)) block->fail("loads a matrix from memory that is not shared");
   LoadOperands operands = {registers, row};
   block->compute_together(operation, &operands, where);
 }
@@ -86,21 +85,26 @@ namespace octet::ptx {
 
 using namespace cuda_emulator;
 
+uint32_t shared_address(const void* memory) {
+  if (!Block::is_shared(memory)) current_block()->fail("takes for shared memory what is not");
+  return static_cast<uint32_t>(static_cast<const char*>(memory) - octet_shared);
+}
+
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where) {
   MmaOperands operands = {d, a, {b0, b1}};
   current_block()->compute_together(multiply, &operands, where);
 }
 
-void load_matrices(uint32_t (&registers)[4], const void* row, Where where) {
-  load(registers, row, distribute<false>, where);
+void load_matrices(uint32_t (&registers)[4], uint32_t row, Where where) {
+  load(registers, octet_shared + row, distribute<false>, where);
 }
 
-void load_matrices_transposed(uint32_t (&registers)[4], const void* row, Where where) {
-  load(registers, row, distribute<true>, where);
+void load_matrices_transposed(uint32_t (&registers)[4], uint32_t row, Where where) {
+  load(registers, octet_shared + row, distribute<true>, where);
 }
 
-void start_copy(void* shared, const void* global, bool valid) {
-  current_block()->start_copy(shared, global, 16, valid);
+void start_copy(uint32_t shared, const void* global, bool valid) {
+  current_block()->start_copy(octet_shared + shared, global, 16, valid);
 }
 void commit_copies() {
   current_block()->commit_copies();

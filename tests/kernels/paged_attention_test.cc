@@ -23,7 +23,7 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
 }
 
 // GQA ratios 1, 2, 12 and more than a tile holds; head_dim of the family's models and ragged ones. few: those
-// with few heads.
+// with few heads, or that the CUDA backend computes on tensor cores.
 std::vector<Shape> shapes(bool few = false) {
   static const std::vector<Shape> all = [] {
     std::vector<Shape> shapes = {{16, 8, 16, 16}, {12, 1, 192, 16}, {3, 3, 128, 5}, {2, 1, 80, 32},
@@ -38,7 +38,8 @@ std::vector<Shape> shapes(bool few = false) {
   if (!few) return all;
   std::vector<Shape> some;
   for (const Shape& shape : all) {
-    if (shape.num_heads < 10) some.push_back(shape);
+    const bool on_tensor_cores = shape.cache_type == DType::kBFloat16 && shape.head_dim >= 128;
+    if (shape.num_heads < 10 || on_tensor_cores) some.push_back(shape);
   }
   return some;
 }

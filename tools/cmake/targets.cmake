@@ -71,5 +71,5 @@ endfunction()
 # tests/cuda_emulator, with a call at every access of memory. -O1: later passes would merge accesses.
 function(octet_cuda_emulated TARGET)
   set_source_files_properties(${ARGN} TARGET_DIRECTORY ${TARGET} PROPERTIES
-    LANGUAGE CXX COMPILE_OPTIONS "-x;c++;-O1;-fsanitize=thread,alignment;-Wno-tsan")
+    LANGUAGE CXX COMPILE_OPTIONS "-x;c++;-O1;-fsanitize=thread,alignment;-Wno-tsan;-Wno-unknown-pragmas")
 endfunction()

@@ -15,6 +15,11 @@
 
 namespace octet::ptx {
 
+// Where something lies in shared memory. Additions to it cost nothing, as an instruction's offset.
+__device__ inline uint32_t shared_address(const void* memory) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(memory));
+}
+
 // d += a b. Products are exact, sums in fp32.
 __device__ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile(
@@ -26,26 +31,25 @@ __device__ inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t 
 
 // Four matrices of 8 x 8 elements of 16 bits: lane 8 m + i gives the address of row i of matrix m in shared
 // memory, 16 bytes, aligned; register m gets elements (g, 2t) and (g, 2t + 1) of it.
-__device__ inline void load_matrices(uint32_t (&registers)[4], const void* row) {
+__device__ inline void load_matrices(uint32_t (&registers)[4], uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "r"(row)
                : "memory");
 }
 // The same, each matrix transposed: elements (2t, g) and (2t + 1, g).
-__device__ inline void load_matrices_transposed(uint32_t (&registers)[4], const void* row) {
+__device__ inline void load_matrices_transposed(uint32_t (&registers)[4], uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "r"(row)
                : "memory");
 }
 
 // Starts copying 16 bytes to shared memory, past L1; zeros where `valid` is false, and then nothing is read.
-__device__ inline void start_copy(void* shared, const void* global, bool valid) {
+__device__ inline void start_copy(uint32_t shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
-               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))), "l"(global),
-                 "r"(valid ? 16 : 0)
+               : "r"(shared), "l"(global), "r"(valid ? 16 : 0)
                : "memory");
 }
 // The thread's copies since the last one are a group.

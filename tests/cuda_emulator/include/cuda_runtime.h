@@ -26,6 +26,12 @@ struct dim3 {
 struct uint3 {
   unsigned int x, y, z;
 };
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(8) uint2 {
+  unsigned int x, y;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
@@ -61,6 +67,7 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMinor = 76,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 constexpr unsigned int cudaStreamNonBlocking = 1;
 typedef struct CUstream_st* cudaStream_t;
 
@@ -85,6 +92,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMe
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStream_t stream);
 
+// A launch that asks for more than 48 KiB of shared memory fails unless this came first.
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
+
 struct cudaLaunchAttribute;
 struct cudaLaunchConfig_t {
   dim3 gridDim;
@@ -107,14 +117,15 @@ struct Where {
 };
 
 // Queues a kernel. call: the kernel and its arguments, num_bytes in all; run(call) runs one thread of it.
-cudaError_t launch(const cudaLaunchConfig_t& config, std::shared_ptr<void> call, size_t num_bytes,
-                   void (*run)(void* call));
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::shared_ptr<void> call,
+                   size_t num_bytes, void (*run)(void* call));
 
 // Exchanges 4 bytes between the lanes of `mask`; every lane gives its bits and gets those of lane `source`.
 uint32_t exchange(unsigned int mask, uint32_t bits, int source, const Where& where);
 unsigned int vote(unsigned int mask, bool predicate, const Where& where);  // the ballot
 void synchronize_warp(unsigned int mask, const Where& where);
 void synchronize_block(const Where& where);
+bool synchronize_block_or(bool predicate, const Where& where);  // whether any thread's predicate holds
 void check_atomic(const void* memory, size_t num_bytes);
 int lane();
 
@@ -139,10 +150,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   };
   auto call =
       std::make_shared<Call>(kernel, std::tuple<Parameters...>(std::forward<Arguments>(arguments)...));
-  return cuda_emulator::launch(*config, std::move(call), sizeof(Call), [](void* memory) {
-    const Call& c = *static_cast<Call*>(memory);
-    std::apply(c.kernel, c.arguments);
-  });
+  return cuda_emulator::launch(*config, reinterpret_cast<const void*>(kernel), std::move(call), sizeof(Call),
+                               [](void* memory) {
+                                 const Call& c = *static_cast<Call*>(memory);
+                                 std::apply(c.kernel, c.arguments);
+                               });
 }
 
 // Of the running thread.
@@ -154,6 +166,9 @@ constexpr int warpSize = 32;
 
 inline void __syncthreads(cuda_emulator::Where where = cuda_emulator::Where::here()) {
   cuda_emulator::synchronize_block(where);
+}
+inline int __syncthreads_or(int predicate, cuda_emulator::Where where = cuda_emulator::Where::here()) {
+  return cuda_emulator::synchronize_block_or(predicate != 0, where) ? 1 : 0;
 }
 inline void __syncwarp(unsigned int mask = ~0u, cuda_emulator::Where where = cuda_emulator::Where::here()) {
   cuda_emulator::synchronize_warp(mask, where);

@@ -10,11 +10,13 @@ namespace octet::ptx {
 
 using cuda_emulator::Where;
 
-void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where = Where::here());
-void load_matrices(uint32_t (&registers)[4], const void* row, Where where = Where::here());
-void load_matrices_transposed(uint32_t (&registers)[4], const void* row, Where where = Where::here());
+uint32_t shared_address(const void* memory);
 
-void start_copy(void* shared, const void* global, bool valid);
+void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Where where = Where::here());
+void load_matrices(uint32_t (&registers)[4], uint32_t row, Where where = Where::here());
+void load_matrices_transposed(uint32_t (&registers)[4], uint32_t row, Where where = Where::here());
+
+void start_copy(uint32_t shared, const void* global, bool valid);
 void commit_copies();
 void wait_copies_but(int pending);
 template <int kPending>
