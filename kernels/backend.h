@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -80,6 +81,10 @@ class Backend {
 
   // Of the rank's device now; nothing where the host's memory is the device's.
   virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
+
+  // Runs a step, which calls ops that launch and nothing that waits. A step that comes again with the same
+  // shapes may be cheaper so; it may be called more than once.
+  virtual void run_step(const std::function<void()>& step) { step(); }
 
   // Whether every rank of the stage passed true. A collective: each rank calls it, in the same order among
   // the other collectives. With it ranks act alike on what only some of them saw, such as a failed receive.

@@ -22,9 +22,9 @@ __global__ void add_kernel(float* output, const float* input, int64_t output_str
 
 }  // namespace
 
-void add(cudaStream_t stream, Tensor output, Tensor input) {
-  launch("add", stream, {.grid = static_cast<unsigned int>(output.size(0))}, add_kernel, output.data<float>(),
-         input.data<const float>(), output.row_stride(), input.row_stride(), output.size(1));
+void add(Queue& queue, Tensor output, Tensor input) {
+  queue.launch("add", {.grid = static_cast<unsigned int>(output.size(0))}, add_kernel, output.data<float>(),
+               input.data<const float>(), output.row_stride(), input.row_stride(), output.size(1));
 }
 
 }  // namespace octet::kernels::cuda

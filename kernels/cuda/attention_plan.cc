@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention_plan.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace octet::kernels::cuda {
 namespace {
@@ -95,6 +96,12 @@ void plan_attention(std::span<const AttentionChunk> chunks, int32_t num_kv_heads
     if (chunk.num_rows > 0) planner.add(chunk, first_block);
     first_block += static_cast<int32_t>(chunk.block_table.size());
   }
+}
+
+void round_up(AttentionPlan& plan) {
+  if (!plan.narrow.empty()) plan.narrow.resize(std::bit_ceil(plan.narrow.size()), AttentionItem{});
+  if (!plan.wide.empty()) plan.wide.resize(std::bit_ceil(plan.wide.size()), AttentionItem{});
+  if (!plan.merges.empty()) plan.merges.resize(std::bit_ceil(plan.merges.size()), AttentionMerge{});
 }
 
 std::string to_text(const AttentionPlan& plan) {

@@ -61,6 +61,10 @@ struct AttentionPlan {
 void plan_attention(std::span<const AttentionChunk> chunks, int32_t num_kv_heads, int32_t group,
                     int32_t num_multiprocessors, AttentionPlan& plan);
 
+// Adds items and merges of no rows, which end at once, to the next powers of two, so that plans of batches
+// that differ little have the same sizes.
+void round_up(AttentionPlan& plan);
+
 // Such as "3 narrow, 1 wide, 3 merged, 12 partial": for logs and tests.
 std::string to_text(const AttentionPlan& plan);
 

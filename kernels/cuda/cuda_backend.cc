@@ -2,12 +2,15 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <span>
 #include <vector>
 
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"
 #include "kernels/cuda/pack_weight.h"
@@ -18,7 +21,8 @@ namespace {
 
 using cuda::check;
 
-constexpr int kLeastMajor = 8;  // sm_80
+constexpr int kLeastMajor = 8;                 // sm_80
+constexpr int64_t kWorkspaceBytes = 32 << 20;  // what cuBLAS takes by default on sm_90
 
 class DeviceBuffer final : public Buffer {
  public:
@@ -32,16 +36,29 @@ class DeviceBuffer final : public Buffer {
   void* const memory_;
 };
 
+class Stream {
+ public:
+  explicit Stream(int device) {
+    check(cudaSetDevice(device), "cudaSetDevice");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(int rank, int device, std::shared_ptr<cuda::RankGroup> group)
-      : rank_(rank), device_(device), group_(std::move(group)) {
+      : rank_(rank), device_(device), group_(std::move(group)), stream_(device) {
     check(cudaSetDevice(device), "cudaSetDevice");
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
     check(cudaDeviceGetAttribute(&num_multiprocessors_, cudaDevAttrMultiProcessorCount, device),
           "cudaDevAttrMultiProcessorCount");
   }
-  ~CudaBackend() override { cudaStreamDestroy(stream_); }
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
@@ -58,7 +75,7 @@ class CudaBackend final : public Backend {
       return nullptr;
     }
     if (num_bytes > 0) {
-      check(cudaMemsetAsync(memory, 0, static_cast<size_t>(num_bytes), stream_), "cudaMemset");
+      check(cudaMemsetAsync(memory, 0, static_cast<size_t>(num_bytes), stream_.get()), "cudaMemset");
     }
     return std::make_unique<DeviceBuffer>(memory);
   }
@@ -71,59 +88,66 @@ class CudaBackend final : public Backend {
     return DeviceMemory{static_cast<int64_t>(total_bytes), static_cast<int64_t>(free_bytes)};
   }
 
+  void run_step(const std::function<void()>& step) override { graphs_.run(step); }
+
   bool has_host_memory() const override { return false; }
   void upload(void* device, const void* host, int64_t num_bytes) override {
-    check(cudaMemcpyAsync(device, host, static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
-          "upload");
+    check(
+        cudaMemcpyAsync(device, host, static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_.get()),
+        "upload");
     synchronize();
   }
   void download(void* host, const void* device, int64_t num_bytes) override {
-    check(cudaMemcpyAsync(host, device, static_cast<size_t>(num_bytes), cudaMemcpyDeviceToHost, stream_),
-          "download");
+    check(
+        cudaMemcpyAsync(host, device, static_cast<size_t>(num_bytes), cudaMemcpyDeviceToHost, stream_.get()),
+        "download");
     synchronize();
   }
 
  private:
   // Waits for everything put on the stream.
   void synchronize() {
-    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
-    staged_.clear();
-    buffers_in_use_ = 0;
+    check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
+    on_their_way_.clear();
   }
 
-  // The numbers, or records of them, on the device, until synchronize().
+  // What ops are told in host memory. Each has one place on the device: layer after layer brings the same.
+  enum Staged { kTokens, kPositions, kSlots, kRows, kOffsets, kBlocks, kNarrow, kWide, kMerges, kNumStaged };
+
+  // The numbers, or records of them, on the device, until the next ones of the same kind. Copied only where
+  // they differ from the last.
   template <typename Number>
-  const Number* stage(std::span<const Number> numbers) {
+  const Number* stage(Staged kind, std::span<const Number> numbers) {
     if (numbers.empty()) return nullptr;
     const auto bytes = std::as_bytes(numbers);
-    const std::vector<std::byte>& copy = staged_.emplace_back(bytes.begin(), bytes.end());
-    const auto num_bytes = static_cast<int64_t>(copy.size());
-    if (buffers_in_use_ == buffers_.size()) buffers_.emplace_back();
-    StagingBuffer& buffer = buffers_[buffers_in_use_++];
-    void* const memory = grown(buffer, num_bytes, "positions");
-    check(
-        cudaMemcpyAsync(memory, copy.data(), static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_),
-        "upload");
-    return static_cast<const Number*>(memory);
+    Kept& kept = kept_[kind];
+    if (!std::ranges::equal(kept.bytes, bytes)) {
+      kept.bytes.assign(bytes.begin(), bytes.end());
+      const std::vector<std::byte>& copy = on_their_way_.emplace_back(kept.bytes);
+      void* const memory = grown(kept.device, static_cast<int64_t>(copy.size()), "positions");
+      check(cudaMemcpyAsync(memory, copy.data(), copy.size(), cudaMemcpyHostToDevice, stream_.get()),
+            "upload");
+    }
+    return static_cast<const Number*>(kept.device.memory->data());
   }
   template <typename Number>
-  const Number* stage(const std::vector<Number>& numbers) {
-    return stage(std::span<const Number>(numbers));
+  const Number* stage(Staged kind, const std::vector<Number>& numbers) {
+    return stage(kind, std::span<const Number>(numbers));
   }
 
   void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,
                     int32_t first_token) override {
-    cuda::embedding(stream_, output, stage(tokens), table, first_token);
+    cuda::embedding(queue_, output, stage(kTokens, tokens), table, first_token);
   }
   void do_layer_norm(Tensor output, Tensor input, Tensor weight, Tensor bias, float epsilon) override {
-    cuda::layer_norm(stream_, output, input, {}, weight, bias, epsilon);
+    cuda::layer_norm(queue_, output, input, {}, weight, bias, epsilon);
   }
   void do_add_and_layer_norm(Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
                              float epsilon) override {
-    cuda::layer_norm(stream_, output, residual, input, weight, bias, epsilon);
+    cuda::layer_norm(queue_, output, residual, input, weight, bias, epsilon);
   }
   void do_linear(Tensor output, Tensor input, Tensor weight, Epilogue epilogue) override {
-    cuda::linear(stream_, output, input, weight, epilogue);
+    cuda::linear(queue_, output, input, weight, epilogue);
   }
   std::optional<PackedWeight> do_pack(WeightFormat format, Tensor weight, Tensor scales) override {
     const cuda::HostWeight host = cuda::pack_weight(format, weight, scales);
@@ -148,23 +172,24 @@ class CudaBackend final : public Backend {
   void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) override {
     const int64_t num_bytes = input.num_elements() * size_of(DType::kBFloat16);
     void* const rounded = grown(rounded_, num_bytes, "activations");
-    cuda::round_rows(stream_, rounded, input);
+    cuda::round_rows(queue_, rounded, input);
     const char* const memory = static_cast<const char*>(weight.storage->data());
     gemm_.multiply({.num_tokens = input.size(0),
                     .num_columns = weight.num_columns,
                     .depth = weight.depth,
                     .output_stride = output.row_stride()},
-                   output.data<float>(), rounded, memory, stream_);
+                   output.data<float>(), rounded, memory, queue_);
     const bool has_scales = weight.format == WeightFormat::kFloat8;
     const char* const scales = memory + scales_offset(weight.num_columns, weight.depth);
-    cuda::finish_product(stream_, output, has_scales ? reinterpret_cast<const float*>(scales) : nullptr,
+    cuda::finish_product(queue_, output, has_scales ? reinterpret_cast<const float*>(scales) : nullptr,
                          epilogue);
   }
-  void do_add(Tensor output, Tensor input) override { cuda::add(stream_, output, input); }
+  void do_add(Tensor output, Tensor input) override { cuda::add(queue_, output, input); }
   void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
                               std::span<const int32_t> slots, const RotaryTable& table,
                               const KvLayer& kv) override {
-    cuda::rotary_and_kv_write(stream_, query, key, value, stage(positions), stage(slots), table, kv);
+    cuda::rotary_and_kv_write(queue_, query, key, value, stage(kPositions, positions), stage(kSlots, slots),
+                              table, kv);
   }
   void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                           std::span<const AttentionChunk> chunks) override {
@@ -175,16 +200,17 @@ class CudaBackend final : public Backend {
     if (!cuda::has_mma_attention(kv)) return attend_plainly(output, query, kv, chunks);
     cuda::plan_attention(chunks, static_cast<int32_t>(kv.keys.size(2)),
                          static_cast<int32_t>(query.size(1) / kv.keys.size(2)), num_multiprocessors_, plan_);
+    if (plan_.wide.empty()) cuda::round_up(plan_);  // decodes, whose steps are to be graphs
     const int64_t num_bytes = cuda::attention_partial_bytes(kv, plan_.num_partials);
     cuda::paged_attention_mma(
-        stream_, output, query, kv,
-        {.narrow = stage(plan_.narrow),
+        queue_, output, query, kv,
+        {.narrow = stage(kNarrow, plan_.narrow),
          .num_narrow = plan_.narrow.size(),
-         .wide = stage(plan_.wide),
+         .wide = stage(kWide, plan_.wide),
          .num_wide = plan_.wide.size(),
-         .merges = stage(plan_.merges),
+         .merges = stage(kMerges, plan_.merges),
          .num_merges = plan_.merges.size(),
-         .blocks = stage(blocks_),
+         .blocks = stage(kBlocks, blocks_),
          .partials = num_bytes == 0 ? nullptr
                                     : static_cast<float*>(grown(partials_, num_bytes, "partial attention"))});
   }
@@ -201,22 +227,23 @@ class CudaBackend final : public Backend {
       }
       first_block += static_cast<int32_t>(chunk.block_table.size());
     }
-    cuda::paged_attention(
-        stream_, output, query, kv,
-        {.positions = stage(positions_), .offsets = stage(offsets_), .blocks = stage(blocks_)});
+    cuda::paged_attention(queue_, output, query, kv,
+                          {.positions = stage(kPositions, positions_),
+                           .offsets = stage(kOffsets, offsets_),
+                           .blocks = stage(kBlocks, blocks_)});
   }
   void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) override {
-    cuda::gather_rows(stream_, output, input, stage(rows));
+    cuda::gather_rows(queue_, output, input, stage(kRows, rows));
   }
   void do_all_reduce(Tensor data) override {
-    group_->all_reduce(rank_, data.data<float>(), data.num_elements(), stream_);
+    group_->all_reduce(rank_, data.data<float>(), data.num_elements(), queue_);
   }
   void do_all_gather_columns(Tensor output, Tensor input) override {
     const int64_t count = (input.size(0) - 1) * input.row_stride() + input.size(1);
     const int64_t num_bytes = num_ranks() * count * size_of(DType::kFloat32);
     auto* const gathered = static_cast<float*>(grown(gathered_, num_bytes, "logits"));
-    group_->all_gather(rank_, input.data<float>(), gathered, count, stream_);
-    cuda::gather_columns(stream_, output, gathered, count, input.row_stride(), num_ranks());
+    group_->all_gather(rank_, input.data<float>(), gathered, count, queue_);
+    cuda::gather_columns(queue_, output, gathered, count, input.row_stride(), num_ranks());
   }
 
   // Memory that grows to the largest call and stays.
@@ -233,11 +260,18 @@ class CudaBackend final : public Backend {
   const int rank_;
   const int device_;
   const std::shared_ptr<cuda::RankGroup> group_;
-  cudaStream_t stream_ = nullptr;
-  std::deque<std::vector<std::byte>> staged_;  // on their way to the device
-  std::deque<StagingBuffer> buffers_;          // where they go; kept for their memory
-  size_t buffers_in_use_ = 0;
-  cuda::Gemm gemm_;
+  const Stream stream_;
+  cuda::Queue queue_{stream_.get()};
+  cuda::GraphCache graphs_{queue_};
+  struct Kept {
+    std::vector<std::byte> bytes;  // what is on the device
+    StagingBuffer device;
+  };
+  std::array<Kept, kNumStaged> kept_;
+  std::deque<std::vector<std::byte>> on_their_way_;                      // to the device, until synchronize()
+  const std::unique_ptr<Buffer> workspace_ = allocate(kWorkspaceBytes);  // of gemm_
+  cuda::Gemm gemm_{workspace_ == nullptr ? nullptr : workspace_->data(),
+                   workspace_ == nullptr ? 0 : static_cast<size_t>(kWorkspaceBytes)};
   StagingBuffer rounded_;   // the activations of the running packed linear(); kept for its memory
   StagingBuffer gathered_;  // of the running all_gather_columns; kept for its memory
   StagingBuffer partials_;  // of the running paged_attention; all kept for their memory

@@ -29,11 +29,11 @@ __global__ void embedding_kernel(float* output, const int32_t* tokens, const Ele
 
 }  // namespace
 
-void embedding(cudaStream_t stream, Tensor output, const int32_t* tokens, Tensor table, int32_t first_token) {
+void embedding(Queue& queue, Tensor output, const int32_t* tokens, Tensor table, int32_t first_token) {
   const LaunchShape shape = {.grid = static_cast<unsigned int>(output.size(0))};
   with_type(table, [&]<typename Element>(const Element* elements) {
-    launch("embedding", stream, shape, embedding_kernel<Element>, output.data<float>(), tokens, elements,
-           output.row_stride(), table.row_stride(), table.size(0), table.size(1), first_token);
+    queue.launch("embedding", shape, embedding_kernel<Element>, output.data<float>(), tokens, elements,
+                 output.row_stride(), table.row_stride(), table.size(0), table.size(1), first_token);
   });
 }
 

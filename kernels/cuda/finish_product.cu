@@ -30,11 +30,11 @@ __global__ void finish_product_kernel(float* output, const float* scales, int64_
 
 }  // namespace
 
-void finish_product(cudaStream_t stream, Tensor output, const float* scales, Epilogue epilogue) {
+void finish_product(Queue& queue, Tensor output, const float* scales, Epilogue epilogue) {
   if (scales == nullptr && epilogue == Epilogue::kNone) return;
-  launch("finish_product", stream, {.grid = static_cast<unsigned int>(output.size(0))}, finish_product_kernel,
-         output.data<float>(), scales, output.row_stride(), output.size(1),
-         epilogue == Epilogue::kSquaredRelu);
+  queue.launch("finish_product", {.grid = static_cast<unsigned int>(output.size(0))}, finish_product_kernel,
+               output.data<float>(), scales, output.row_stride(), output.size(1),
+               epilogue == Epilogue::kSquaredRelu);
 }
 
 }  // namespace octet::kernels::cuda

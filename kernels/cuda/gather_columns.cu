@@ -28,11 +28,11 @@ __global__ void gather_columns_kernel(float* output, const float* gathered, int6
 
 }  // namespace
 
-void gather_columns(cudaStream_t stream, Tensor output, const float* gathered, int64_t rank_stride,
+void gather_columns(Queue& queue, Tensor output, const float* gathered, int64_t rank_stride,
                     int64_t row_stride, int64_t num_ranks) {
-  launch("gather_columns", stream, {.grid = static_cast<unsigned int>(output.size(0))}, gather_columns_kernel,
-         output.data<float>(), gathered, output.row_stride(), rank_stride, row_stride,
-         output.size(1) / num_ranks, num_ranks);
+  queue.launch("gather_columns", {.grid = static_cast<unsigned int>(output.size(0))}, gather_columns_kernel,
+               output.data<float>(), gathered, output.row_stride(), rank_stride, row_stride,
+               output.size(1) / num_ranks, num_ranks);
 }
 
 }  // namespace octet::kernels::cuda

@@ -24,10 +24,10 @@ __global__ void gather_rows_kernel(float* output, const float* input, const int3
 
 }  // namespace
 
-void gather_rows(cudaStream_t stream, Tensor output, Tensor input, const int32_t* rows) {
-  launch("gather_rows", stream, {.grid = static_cast<unsigned int>(output.size(0))}, gather_rows_kernel,
-         output.data<float>(), input.data<const float>(), rows, output.row_stride(), input.row_stride(),
-         output.size(1));
+void gather_rows(Queue& queue, Tensor output, Tensor input, const int32_t* rows) {
+  queue.launch("gather_rows", {.grid = static_cast<unsigned int>(output.size(0))}, gather_rows_kernel,
+               output.data<float>(), input.data<const float>(), rows, output.row_stride(), input.row_stride(),
+               output.size(1));
 }
 
 }  // namespace octet::kernels::cuda

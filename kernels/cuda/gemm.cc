@@ -3,6 +3,7 @@
 #include <cublasLt.h>
 
 #include "base/check.h"
+#include "kernels/cuda/launch.h"
 
 namespace octet::kernels::cuda {
 namespace {
@@ -45,11 +46,10 @@ struct Gemm::Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  // The best algorithm that needs no workspace, by cuBLASLt's own judgement.
-  void choose_algorithm(cublasLtHandle_t handle) {
+  // The best algorithm that has enough workspace, by cuBLASLt's own judgement.
+  void choose_algorithm(cublasLtHandle_t handle, size_t workspace_bytes) {
     cublasLtMatmulPreference_t preference = nullptr;
     check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
-    const size_t workspace_bytes = 0;
     check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                &workspace_bytes, sizeof workspace_bytes),
           "CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES");
@@ -64,7 +64,8 @@ struct Gemm::Plan {
   }
 };
 
-Gemm::Gemm() {
+Gemm::Gemm(void* workspace, size_t workspace_bytes)
+    : workspace_(workspace), workspace_bytes_(workspace_bytes) {
   check(cublasLtCreate(&handle_), "cublasLtCreate");
 }
 
@@ -77,18 +78,20 @@ const Gemm::Plan& Gemm::plan_of(const GemmShape& shape) {
   std::unique_ptr<Plan>& plan = plans_[shape];
   if (plan == nullptr) {
     plan = std::make_unique<Plan>(shape);
-    plan->choose_algorithm(handle_);
+    plan->choose_algorithm(handle_, workspace_bytes_);
   }
   return *plan;
 }
 
 void Gemm::multiply(const GemmShape& shape, float* output, const void* input, const void* weight,
-                    cudaStream_t stream) {
+                    Queue& queue) {
   const Plan& plan = plan_of(shape);
+  if (queue.notes(&plan, output, input, weight)) return;
   const float one = 1;
   const float zero = 0;
   check(cublasLtMatmul(handle_, plan.desc, &one, weight, plan.weight, input, plan.input, &zero, output,
-                       plan.output, output, plan.output, &plan.algo, nullptr, 0, stream),
+                       plan.output, output, plan.output, &plan.algo, workspace_, workspace_bytes_,
+                       queue.stream()),
         "cublasLtMatmul");
 }
 

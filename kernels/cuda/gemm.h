@@ -1,8 +1,6 @@
 // Products with packed weights on tensor cores, by cuBLASLt.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,23 +23,27 @@ struct GemmShape {
   }
 };
 
+class Queue;  // launch.h
+
 // Of one rank: its handle, and the algorithm of each shape once it has been chosen.
 class Gemm {
  public:
-  Gemm();
+  // workspace: memory of the device for products that are divided over their depth, or none.
+  Gemm(void* workspace, size_t workspace_bytes);
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
   // output: [num_tokens, num_columns] fp32, rows output_stride apart; input: [num_tokens, depth] bf16;
-  // weight: [num_columns, depth] bf16; all on the stream's device, aligned to 16 bytes. Sums are in fp32.
-  void multiply(const GemmShape& shape, float* output, const void* input, const void* weight,
-                cudaStream_t stream);
+  // weight: [num_columns, depth] bf16; all on the queue's device, aligned to 16 bytes. Sums are in fp32.
+  void multiply(const GemmShape& shape, float* output, const void* input, const void* weight, Queue& queue);
 
  private:
   struct Plan;
   const Plan& plan_of(const GemmShape& shape);
 
+  void* const workspace_;
+  const size_t workspace_bytes_;
   cublasLtContext* handle_ = nullptr;
   std::map<GemmShape, std::unique_ptr<Plan>> plans_;
 };

@@ -58,7 +58,7 @@ __global__ __launch_bounds__(kThreads) void layer_norm_kernel(Rows rows, const W
 
 }  // namespace
 
-void layer_norm(cudaStream_t stream, Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+void layer_norm(Queue& queue, Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
                 float epsilon) {
   const Rows rows = {.output = output.data<float>(),
                      .residual = residual.data<float>(),
@@ -72,7 +72,7 @@ void layer_norm(cudaStream_t stream, Tensor output, Tensor residual, Tensor inpu
                              .shared_bytes = 2 * kWarps * sizeof(float)};
   with_type(weight, [&]<typename Weight>(const Weight* w) {
     with_type(bias, [&]<typename Bias>(const Bias* b) {
-      launch("layer_norm", stream, shape, layer_norm_kernel<Weight, Bias>, rows, w, b, epsilon);
+      queue.launch("layer_norm", shape, layer_norm_kernel<Weight, Bias>, rows, w, b, epsilon);
     });
   });
 }

@@ -57,7 +57,7 @@ __global__ __launch_bounds__(kThreads) void linear_kernel(Product product, const
 
 }  // namespace
 
-void linear(cudaStream_t stream, Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
+void linear(Queue& queue, Tensor output, Tensor input, Tensor weight, Epilogue epilogue) {
   const Product product = {.output = output.data<float>(),
                            .input = input.data<const float>(),
                            .output_stride = output.row_stride(),
@@ -71,7 +71,7 @@ void linear(cudaStream_t stream, Tensor output, Tensor input, Tensor weight, Epi
       .grid = dim3(static_cast<unsigned int>(input.size(0)), static_cast<unsigned int>(columns)),
       .threads = kThreads};
   with_type(weight, [&]<typename Weight>(const Weight* elements) {
-    launch("linear", stream, shape, linear_kernel<Weight>, product, elements);
+    queue.launch("linear", shape, linear_kernel<Weight>, product, elements);
   });
 }
 

@@ -1,8 +1,6 @@
-// The ops on the device: each puts its kernel on the stream. Pointers are device memory, shapes and meanings
+// The ops on the device: each puts its kernel on the queue. Pointers are device memory, shapes and meanings
 // as in kernels/backend.h; strides are in elements. The types that an op takes are in its comment.
 #pragma once
-
-#include <cuda_runtime.h>
 
 #include <cstdint>
 
@@ -10,33 +8,34 @@
 
 namespace octet::kernels::cuda {
 
+class Queue;  // launch.h
+
 // table: bf16 or fp32.
-void embedding(cudaStream_t stream, Tensor output, const int32_t* tokens, Tensor table, int32_t first_token);
+void embedding(Queue& queue, Tensor output, const int32_t* tokens, Tensor table, int32_t first_token);
 
 // residual[t, i] += input[t, i] first, where input is not empty; weight and bias: bf16 or fp32.
-void layer_norm(cudaStream_t stream, Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
+void layer_norm(Queue& queue, Tensor output, Tensor residual, Tensor input, Tensor weight, Tensor bias,
                 float epsilon);
 
-void add(cudaStream_t stream, Tensor output, Tensor input);
+void add(Queue& queue, Tensor output, Tensor input);
 
-void gather_rows(cudaStream_t stream, Tensor output, Tensor input, const int32_t* rows);
+void gather_rows(Queue& queue, Tensor output, Tensor input, const int32_t* rows);
 
 // weight: bf16 or fp32, as it is.
-void linear(cudaStream_t stream, Tensor output, Tensor input, Tensor weight, Epilogue epilogue);
+void linear(Queue& queue, Tensor output, Tensor input, Tensor weight, Epilogue epilogue);
 
 // output: [num_tokens, depth] bf16
-void round_rows(cudaStream_t stream, void* output, Tensor input);
+void round_rows(Queue& queue, void* output, Tensor input);
 
 // scales: [num_columns] or nullptr
-void finish_product(cudaStream_t stream, Tensor output, const float* scales, Epilogue epilogue);
+void finish_product(Queue& queue, Tensor output, const float* scales, Epilogue epilogue);
 
 // The cache: bf16 or fp32.
-void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor value,
-                         const int32_t* positions, const int32_t* slots, const RotaryTable& table,
-                         const KvLayer& kv);
+void rotary_and_kv_write(Queue& queue, Tensor query, Tensor key, Tensor value, const int32_t* positions,
+                         const int32_t* slots, const RotaryTable& table, const KvLayer& kv);
 
 // gathered: [num_ranks] parts, rank_stride elements apart, of rows that are row_stride apart.
-void gather_columns(cudaStream_t stream, Tensor output, const float* gathered, int64_t rank_stride,
+void gather_columns(Queue& queue, Tensor output, const float* gathered, int64_t rank_stride,
                     int64_t row_stride, int64_t num_ranks);
 
 // Where the rows of a batch find their keys.
@@ -47,8 +46,7 @@ struct RowTables {
 };
 constexpr int64_t kMaxHeadDim = 256;
 // The cache: bf16 or fp32.
-void paged_attention(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
-                     const RowTables& rows);
+void paged_attention(Queue& queue, Tensor output, Tensor query, const KvLayer& kv, const RowTables& rows);
 
 // An AttentionPlan on the device, attention_plan.h.
 struct AttentionItem;
@@ -66,7 +64,7 @@ struct AttentionTables {
 // Whether tensor cores have kernels for the cache's type and head_dim.
 bool has_mma_attention(const KvLayer& kv);
 int64_t attention_partial_bytes(const KvLayer& kv, int32_t num_partials);
-void paged_attention_mma(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
+void paged_attention_mma(Queue& queue, Tensor output, Tensor query, const KvLayer& kv,
                          const AttentionTables& tables);
 
 }  // namespace octet::kernels::cuda

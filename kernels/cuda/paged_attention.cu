@@ -132,8 +132,7 @@ __global__ __launch_bounds__(kThreads) void paged_attention_kernel(Attention a, 
 
 }  // namespace
 
-void paged_attention(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
-                     const RowTables& rows) {
+void paged_attention(Queue& queue, Tensor output, Tensor query, const KvLayer& kv, const RowTables& rows) {
   OCTET_CHECK(query.size(2) <= kMaxHeadDim, "head_dim ", query.size(2), ", limit ", kMaxHeadDim);
   const Attention attention = {.output = output.data<float>(),
                                .query = query.data<const float>(),
@@ -149,8 +148,8 @@ void paged_attention(cudaStream_t stream, Tensor output, Tensor query, const KvL
       .shared_bytes = kKeyBlock * (sizeof(int64_t) + 2 * sizeof(float)) +
                       static_cast<size_t>(query.size(2)) * sizeof(float)};
   with_type(kv.keys, [&]<typename Element>(const Element* keys) {
-    launch("paged_attention", stream, shape, paged_attention_kernel<Element>, attention, keys,
-           kv.values.data<const Element>());
+    queue.launch("paged_attention", shape, paged_attention_kernel<Element>, attention, keys,
+                 kv.values.data<const Element>());
   });
 }
 

@@ -442,10 +442,11 @@ class AttentionBlock {
 
 template <int kHeadDim, int kTileRows>
 __global__ __launch_bounds__(kThreads, 2) void paged_attention_mma_kernel(Attention a,
-                                                                       const AttentionItem* items,
-                                                                       const __nv_bfloat16* keys,
-                                                                       const __nv_bfloat16* values) {
+                                                                          const AttentionItem* items,
+                                                                          const __nv_bfloat16* keys,
+                                                                          const __nv_bfloat16* values) {
   const AttentionItem item = items[blockIdx.x];
+  if (item.num_rows == 0) return;
   AttentionBlock<kHeadDim, kTileRows> block(a, item);
   block.run(keys, values);
 }
@@ -481,23 +482,23 @@ __global__ __launch_bounds__(kThreads) void merge_attention_kernel(Attention a,
 }
 
 template <int kHeadDim>
-void launch_all(cudaStream_t stream, const Attention& a, const AttentionTables& tables, const KvLayer& kv) {
+void launch_all(Queue& queue, const Attention& a, const AttentionTables& tables, const KvLayer& kv) {
   const auto grid = [&](size_t count) {
     return dim3(static_cast<unsigned int>(count), static_cast<unsigned int>(a.num_kv_heads));
   };
   const auto attend = [&](auto kernel, const AttentionItem* items, size_t count, size_t shared_bytes) {
     if (count == 0) return;
-    launch("paged_attention", stream,
-           {.grid = grid(count), .threads = kThreads, .shared_bytes = shared_bytes}, kernel, a, items,
-           kv.keys.data<const __nv_bfloat16>(), kv.values.data<const __nv_bfloat16>());
+    queue.launch("paged_attention", {.grid = grid(count), .threads = kThreads, .shared_bytes = shared_bytes},
+                 kernel, a, items, kv.keys.data<const __nv_bfloat16>(),
+                 kv.values.data<const __nv_bfloat16>());
   };
   attend(paged_attention_mma_kernel<kHeadDim, kUnitRows>, tables.narrow, tables.num_narrow,
          Tile<kHeadDim, kUnitRows>::kSharedBytes);
   attend(paged_attention_mma_kernel<kHeadDim, kWideRows>, tables.wide, tables.num_wide,
          Tile<kHeadDim, kWideRows>::kSharedBytes);
   if (tables.num_merges == 0) return;
-  launch("merge_attention", stream, {.grid = grid(tables.num_merges), .threads = kThreads},
-         merge_attention_kernel<kHeadDim>, a, tables.merges);
+  queue.launch("merge_attention", {.grid = grid(tables.num_merges), .threads = kThreads},
+               merge_attention_kernel<kHeadDim>, a, tables.merges);
 }
 
 }  // namespace
@@ -511,7 +512,7 @@ int64_t attention_partial_bytes(const KvLayer& kv, int32_t num_partials) {
   return num_partials * kv.keys.size(2) * kUnitRows * (kv.keys.size(3) + 2) * size_of(DType::kFloat32);
 }
 
-void paged_attention_mma(cudaStream_t stream, Tensor output, Tensor query, const KvLayer& kv,
+void paged_attention_mma(Queue& queue, Tensor output, Tensor query, const KvLayer& kv,
                          const AttentionTables& tables) {
   const Attention attention = {
       .output = output.data<float>(),
@@ -524,11 +525,11 @@ void paged_attention_mma(cudaStream_t stream, Tensor output, Tensor query, const
       .scale = static_cast<float>(M_LOG2E / std::sqrt(static_cast<double>(query.size(2))))};
   switch (query.size(2)) {
     case 16:
-      return launch_all<16>(stream, attention, tables, kv);
+      return launch_all<16>(queue, attention, tables, kv);
     case 128:
-      return launch_all<128>(stream, attention, tables, kv);
+      return launch_all<128>(queue, attention, tables, kv);
     case 192:
-      return launch_all<192>(stream, attention, tables, kv);
+      return launch_all<192>(queue, attention, tables, kv);
     default:
       OCTET_CHECK(false, "no attention on tensor cores for head_dim ", query.size(2));
   }

@@ -3,6 +3,7 @@
 #include <nccl.h>
 
 #include "base/check.h"
+#include "kernels/cuda/launch.h"
 
 namespace octet::kernels::cuda {
 namespace {
@@ -21,15 +22,17 @@ RankGroup::~RankGroup() {
   for (const ncclComm_t comm : comms_) ncclCommDestroy(comm);
 }
 
-void RankGroup::all_reduce(int rank, float* data, int64_t count, cudaStream_t stream) {
+void RankGroup::all_reduce(int rank, float* data, int64_t count, Queue& queue) {
+  if (queue.notes(ncclSum, data, count)) return;
   check(ncclAllReduce(data, data, static_cast<size_t>(count), ncclFloat32, ncclSum,
-                      comms_[static_cast<size_t>(rank)], stream),
+                      comms_[static_cast<size_t>(rank)], queue.stream()),
         "ncclAllReduce");
 }
 
-void RankGroup::all_gather(int rank, const float* data, float* gathered, int64_t count, cudaStream_t stream) {
+void RankGroup::all_gather(int rank, const float* data, float* gathered, int64_t count, Queue& queue) {
+  if (queue.notes(data, gathered, count)) return;
   check(ncclAllGather(data, gathered, static_cast<size_t>(count), ncclFloat32,
-                      comms_[static_cast<size_t>(rank)], stream),
+                      comms_[static_cast<size_t>(rank)], queue.stream()),
         "ncclAllGather");
 }
 

@@ -1,8 +1,6 @@
 // What the ranks of a stage do together: NCCL between their devices, and a word between their host threads.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -11,6 +9,8 @@
 struct ncclComm;  // what an ncclComm_t points to; nccl.h is for rank_group.cc only
 
 namespace octet::kernels::cuda {
+
+class Queue;  // launch.h
 
 // Shared by the ranks of one process; each calls from a thread of its own.
 class RankGroup {
@@ -23,9 +23,9 @@ class RankGroup {
 
   int num_ranks() const { return static_cast<int>(comms_.size()); }
 
-  // On the rank's stream. data: [count] fp32; gathered: [num_ranks * count] fp32.
-  void all_reduce(int rank, float* data, int64_t count, cudaStream_t stream);
-  void all_gather(int rank, const float* data, float* gathered, int64_t count, cudaStream_t stream);
+  // On the rank's queue. data: [count] fp32; gathered: [num_ranks * count] fp32.
+  void all_reduce(int rank, float* data, int64_t count, Queue& queue);
+  void all_gather(int rank, const float* data, float* gathered, int64_t count, Queue& queue);
 
   // Whether every rank passed true. Waits for all of them.
   bool all_agree(bool ok);

@@ -75,9 +75,8 @@ __global__ void rotary_kernel(Rotation r, Element* cached_keys, Element* cached_
 
 }  // namespace
 
-void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor value,
-                         const int32_t* positions, const int32_t* slots, const RotaryTable& table,
-                         const KvLayer& kv) {
+void rotary_and_kv_write(Queue& queue, Tensor query, Tensor key, Tensor value, const int32_t* positions,
+                         const int32_t* slots, const RotaryTable& table, const KvLayer& kv) {
   const Rotation rotation = {.query = query.data<float>(),
                              .key = key.data<const float>(),
                              .value = value.data<const float>(),
@@ -91,8 +90,8 @@ void rotary_and_kv_write(cudaStream_t stream, Tensor query, Tensor key, Tensor v
                              .half = table.cosines.size(1)};
   const LaunchShape shape = {.grid = static_cast<unsigned int>(query.size(0))};
   with_type(kv.keys, [&]<typename Element>(Element* keys) {
-    launch("rotary_and_kv_write", stream, shape, rotary_kernel<Element>, rotation, keys,
-           kv.values.data<Element>());
+    queue.launch("rotary_and_kv_write", shape, rotary_kernel<Element>, rotation, keys,
+                 kv.values.data<Element>());
   });
 }
 

@@ -24,9 +24,10 @@ __global__ void round_rows_kernel(__nv_bfloat16* output, const float* input, int
 
 }  // namespace
 
-void round_rows(cudaStream_t stream, void* output, Tensor input) {
-  launch("round_rows", stream, {.grid = static_cast<unsigned int>(input.size(0))}, round_rows_kernel,
-         static_cast<__nv_bfloat16*>(output), input.data<const float>(), input.row_stride(), input.size(1));
+void round_rows(Queue& queue, void* output, Tensor input) {
+  queue.launch("round_rows", {.grid = static_cast<unsigned int>(input.size(0))}, round_rows_kernel,
+               static_cast<__nv_bfloat16*>(output), input.data<const float>(), input.row_stride(),
+               input.size(1));
 }
 
 }  // namespace octet::kernels::cuda

@@ -34,6 +34,9 @@ std::string first_fault();
 void start_counting();
 TrafficBytes counted_bytes();  // and ends the counting
 
+// cudaGraphLaunch() calls since reset().
+int num_graph_launches();
+
 // Bytes that are allocated and not freed.
 size_t allocated_bytes();
 

@@ -245,6 +245,45 @@ TEST_F(EmulatorTest, HostAndFreedMemoryAreNoDeviceMemory) {
   EXPECT_THAT(first_fault(), HasSubstr("thread (0, 0, 0) reads 4 bytes in no device's memory"));
 }
 
+TEST_F(EmulatorTest, GraphsRunWhatWasCapturedEachTimeTheyAreLaunched) {
+  int* const counts = allocate<int>(1);
+  ASSERT_EQ(cudaMemsetAsync(counts, 0, sizeof(int), stream_), cudaSuccess);
+  ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  ASSERT_EQ(launch_count(stream_, dim3(1), 50, counts), cudaSuccess);
+  ASSERT_EQ(launch_count(stream_, dim3(1), 7, counts), cudaSuccess);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+  EXPECT_EQ(download(counts, 1), std::vector<int>{0});
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(cudaGraphLaunch(executable, stream_), cudaSuccess);
+  EXPECT_EQ(download(counts, 1), std::vector<int>{3 * 57});
+  EXPECT_EQ(num_graph_launches(), 3);
+  ASSERT_EQ(cudaGraphExecDestroy(executable), cudaSuccess);
+}
+
+TEST_F(EmulatorTest, WaitingAndAllocatingFailWhileAStreamIsCaptured) {
+  ASSERT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaErrorStreamCaptureUnsupported);
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaErrorStreamCaptureUnsupported);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+}
+
+TEST_F(EmulatorTest, SharedMemoryBeyondTheDefaultHasToBeAskedFor) {
+  float* const data = allocate<float>(1);
+  EXPECT_EQ(launch_with_shared(stream_, 48 * 1024, data), cudaSuccess);
+  EXPECT_EQ(launch_with_shared(stream_, 48 * 1024 + 4, data), cudaErrorInvalidValue);
+  EXPECT_EQ(allow_shared(100 * 1024), cudaSuccess);
+  EXPECT_EQ(launch_with_shared(stream_, 100 * 1024, data), cudaSuccess);
+  EXPECT_EQ(launch_with_shared(stream_, 100 * 1024 + 4, data), cudaErrorInvalidValue);
+  EXPECT_EQ(allow_shared(228 * 1024), cudaErrorInvalidValue);
+}
+
 TEST_F(EmulatorTest, AKernelMayNotTouchAnotherDevicesMemory) {
   ASSERT_EQ(cudaSetDevice(1), cudaSuccess);
   float* const data = allocate<float>(kThreads);

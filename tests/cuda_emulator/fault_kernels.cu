@@ -48,6 +48,10 @@ __global__ void product(const char* a, const char* b, float* output) {
   }
 }
 
+__global__ void write_one(float* data) {
+  data[0] = 1;
+}
+
 __global__ void faulty(Fault fault, float* data) {
   auto* const shared = reinterpret_cast<float*>(octet_shared);  // [blockDim.x]
   const unsigned int i = threadIdx.x;
@@ -165,6 +169,20 @@ cudaError_t launch_product(cudaStream_t stream, const void* a, const void* b, fl
   config.stream = stream;
   return cudaLaunchKernelEx(&config, product, static_cast<const char*>(a), static_cast<const char*>(b),
                             output);
+}
+
+cudaError_t launch_with_shared(cudaStream_t stream, size_t num_bytes, float* data) {
+  cudaLaunchConfig_t config;
+  config.gridDim = 1;
+  config.blockDim = 1;
+  config.dynamicSmemBytes = num_bytes;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, write_one, data);
+}
+
+cudaError_t allow_shared(int num_bytes) {
+  return cudaFuncSetAttribute(reinterpret_cast<const void*>(write_one),
+                              cudaFuncAttributeMaxDynamicSharedMemorySize, num_bytes);
 }
 
 cudaError_t launch_fault(cudaStream_t stream, unsigned int threads, Fault fault, float* data) {

@@ -15,6 +15,10 @@ cudaError_t launch_count(cudaStream_t stream, dim3 grid, unsigned int threads, i
 // warp; output [16, 8].
 cudaError_t launch_product(cudaStream_t stream, const void* a, const void* b, float* output);
 
+// data[0] = 1, with so many bytes of dynamic shared memory; and how many the kernel may ask for.
+cudaError_t launch_with_shared(cudaStream_t stream, size_t num_bytes, float* data);
+cudaError_t allow_shared(int num_bytes);
+
 enum class Fault {
   kNone,
   kWritesPastTheEnd,  // of an allocation of one float a thread

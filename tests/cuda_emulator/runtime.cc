@@ -20,12 +20,22 @@ struct CUstream_st {
   int device = 0;
   std::recursive_mutex mutex;  // of work, and held while it is done
   std::deque<std::function<void()>> work;
+  std::optional<std::deque<std::function<void()>>> captured;  // while it is captured
+};
+
+struct CUgraph_st {
+  int device = 0;
+  std::deque<std::function<void()>> work;
+};
+struct CUgraphExec_st {
+  CUgraph_st graph;
 };
 
 namespace cuda_emulator {
 namespace {
 
 thread_local int current_device = 0;
+thread_local int num_captures = 0;  // begun on this thread and not ended
 thread_local cudaError_t last_error = cudaSuccess;
 
 constexpr int kRuntimeVersion = 13000;
@@ -34,6 +44,7 @@ constexpr int kMultiprocessors = 132;
 std::atomic<int> driver_version{kRuntimeVersion};
 std::atomic<int> compute_capability{kCapability};
 std::atomic<int> multiprocessors{kMultiprocessors};
+std::atomic<int> graph_launches{0};
 
 struct Faults {
   std::mutex mutex;
@@ -137,7 +148,7 @@ bool valid_memory(const void* memory, size_t num_bytes) {
 
 void add_work(cudaStream_t stream, std::function<void()> work) {
   const std::lock_guard lock(stream->mutex);
-  stream->work.push_back(std::move(work));
+  (stream->captured ? *stream->captured : stream->work).push_back(std::move(work));
 }
 
 int device_of(cudaStream_t stream) {
@@ -161,6 +172,7 @@ void reset(int num_devices, size_t bytes_per_device) {
   driver_version = kRuntimeVersion;
   compute_capability = kCapability;
   multiprocessors = kMultiprocessors;
+  graph_launches = 0;
 }
 
 void set_driver_version(int version) {
@@ -194,6 +206,10 @@ TrafficBytes counted_bytes() {
   const TrafficBytes bytes = traffic()->bytes();
   traffic().reset();
   return bytes;
+}
+
+int num_graph_launches() {
+  return graph_launches;
 }
 
 size_t allocated_bytes() {
@@ -264,6 +280,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidResourceHandle";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
   }
   return "unknown";
 }
@@ -349,6 +367,7 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
 cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
   *memory = nullptr;
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  if (num_captures > 0) return give(cudaErrorStreamCaptureUnsupported);
   if (num_bytes == 0) return cudaSuccess;
   *memory = device_memory().allocate(current_device, num_bytes);
   return give(*memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
@@ -393,6 +412,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  if (stream->captured) return give(cudaErrorStreamCaptureUnsupported);
   finish(stream);
   return give(is_broken(stream->device) ? cudaErrorLaunchFailure : cudaSuccess);
 }
@@ -411,5 +431,48 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStrea
     return give(cudaErrorInvalidValue);
   }
   add_work(stream, [=] { std::memset(memory, value, num_bytes); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  const std::lock_guard lock(stream->mutex);
+  if (stream->captured) return give(cudaErrorStreamCaptureUnsupported);
+  stream->captured.emplace();
+  ++num_captures;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  const std::lock_guard lock(stream->mutex);
+  if (!stream->captured) return give(cudaErrorInvalidValue);
+  *graph = new CUgraph_st{stream->device, *std::move(stream->captured)};
+  stream->captured.reset();
+  --num_captures;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  if (const cudaError_t error = enter_call(graph->device); error != cudaSuccess) return give(error);
+  *executable = new CUgraphExec_st{*graph};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  if (executable->graph.device != stream->device) return give(cudaErrorInvalidValue);
+  for (const std::function<void()>& work : executable->graph.work) add_work(stream, work);
+  ++graph_launches;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
   return cudaSuccess;
 }

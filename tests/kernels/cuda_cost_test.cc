@@ -126,8 +126,9 @@ TEST_P(CudaCostTest, PagedAttentionOfDecodes) {
   }
   const int64_t cache = kTokens * kKvHeads * 2 * kKeys * kHeadDim * element_bytes();
   const int64_t rows = kTokens * kHeads * kHeadDim * 4;
-  // Blocks, and positions and offsets, or the plan's items.
-  const int64_t row_tables = kTokens * 2 * 4 + (type() == DType::kBFloat16 ? kTokens * 32 : 2 * kIndexBytes);
+  // Blocks, and positions and offsets, or the plan's items and the number of rows of one that rounds it up.
+  const int64_t row_tables =
+      kTokens * 2 * 4 + (type() == DType::kBFloat16 ? (kTokens + 1) * 32 : 2 * kIndexBytes);
   expect_bytes([&] { rank().paged_attention(output, query, kv, chunks); }, cache + rows + row_tables, rows);
 }
 

@@ -50,6 +50,7 @@ class CudaPackedLinearTest : public ::testing::Test {
 
   Random& random() { return random_; }
   Backend& cuda() { return *cuda_; }
+  void end_cuda() { cuda_.reset(); }
 
  private:
   Random random_{20240614};
@@ -92,6 +93,7 @@ TEST_F(CudaPackedLinearTest, KeepsNotANumberVisible) {
 }
 
 TEST_F(CudaPackedLinearTest, SaysThatThereIsNoMemory) {
+  end_cuda();  // its memory goes with the devices
   cuda_emulator::reset(1, 1 << 20);
   const auto rank = std::move(make_cuda_ranks({0}).front());
   std::vector<float> values(size_t{1} << 20);

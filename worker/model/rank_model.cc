@@ -152,16 +152,24 @@ std::span<const std::byte> RankModel::outgoing(int64_t num_rows) {
   return bytes;
 }
 
-// A residual add and the norm that reads its result are one pass, also from one layer to the next.
 void RankModel::forward(const ModelInput& input) {
+  if (!weights_.embedding && !backend_.has_host_memory()) {
+    const std::span<const std::byte> bytes = incoming(input.num_rows());
+    backend_.upload(hidden(input.num_rows()).data<void>(), bytes.data(), static_cast<int64_t>(bytes.size()));
+  }
+  const auto is_decode = [](const kernels::AttentionChunk& chunk) { return chunk.num_rows == 1; };
+  if (std::ranges::all_of(input.chunks, is_decode)) {
+    backend_.run_step([this, &input] { run_layers(input); });
+  } else {
+    run_layers(input);
+  }
+}
+
+// A residual add and the norm that reads its result are one pass, also from one layer to the next.
+void RankModel::run_layers(const ModelInput& input) {
   const int64_t num_rows = input.num_rows();
   const Tensor residual = hidden(num_rows);
-  if (weights_.embedding) {
-    embed(input);
-  } else if (!backend_.has_host_memory()) {
-    const std::span<const std::byte> bytes = incoming(num_rows);
-    backend_.upload(residual.data<void>(), bytes.data(), static_cast<int64_t>(bytes.size()));
-  }
+  if (weights_.embedding) embed(input);
   const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
   const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
   const auto add_and_norm = [&](const NormWeights& norm) {

@@ -88,6 +88,7 @@ class RankModel {
   RankModel(kernels::Backend& backend, const ModelConfig& config, RankWeights weights,
             const RankModelSizes& sizes);
   absl::Status allocate();
+  void run_layers(const ModelInput& input);
   void embed(const ModelInput& input);
   // Each computes what is added to the residual stream, into activations_.projected, from its norm in
   // activations_.normed.

@@ -51,6 +51,7 @@ TEST_P(CudaStages, GiveTheGoldenTokensAndLogprobs) {
   Pipeline pipeline(config(), make_ranks);
   const std::vector<TestOutput> outputs = generate(pipeline, requests);
   EXPECT_EQ(cuda_emulator::first_fault(), "");
+  EXPECT_GT(cuda_emulator::num_graph_launches(), 0);
   for (size_t i = 0; i < cases.size(); ++i) {
     SCOPED_TRACE("case " + std::to_string(i));
     const GoldenCase& golden = cases[i];
@@ -93,7 +94,8 @@ TEST_P(CudaStages, FillTheirMemoryWithTheCache) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, CudaStages,
                          testing::Values(Shape{1, 1, kFp32, 2e-3}, Shape{2, 2, kFp32, 2e-3},
-                                         Shape{1, 1, kBf16, 5e-2}, Shape{2, 2, kBf16, 5e-2}),
+                                         Shape{1, 1, kBf16, 5e-2}, Shape{2, 2, kBf16, 5e-2},
+                                         Shape{2, 8, kBf16, 5e-2}),
                          [](const auto& param) {
                            const Shape& shape = param.param;
                            return std::to_string(shape.num_stages) + "x" + std::to_string(shape.num_ranks) +
