@@ -53,6 +53,7 @@ RULES = {
     "tools/bench/machine/": ("base/clock", ""),
     "tools/bench/kernels/": ("base kernels tools/bench/machine", "absl benchmark"),
     "tools/bench/model/": ("base kernels/cpu/cpu_backend kernels/packed_weight tools/bench/process_memory worker/batch worker/stage", "absl"),
+    "tools/gpu_check/": ("base/check kernels tests/kernels/oracle", ""),
     "tools/weight_error/": ("base kernels worker/checkpoint worker/model", "absl"),
     "tools/bench/": ("base octet/v1", "absl boost grpc"),
     "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest prometheus protobuf sentencepiece"),

@@ -350,6 +350,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return give(cudaErrorInvalidValue);
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  if (device < 0 || device >= device_memory().num_devices()) return give(cudaErrorInvalidDevice);
+  *properties = {"emulated GPU"};
+  return cudaSuccess;
+}
+
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<size_t>(value) > kMaxSharedBytes) return give(cudaErrorInvalidValue);
   const std::lock_guard lock(shared_limits().mutex);

@@ -11,10 +11,12 @@
 
 #include "tests/kernels/kv_storage.h"
 
-#ifdef OCTET_CUDA_EMULATED
+#if defined(OCTET_CUDA) || defined(OCTET_CUDA_EMULATED)
 #include "kernels/cuda/cuda_backend.h"
-#include "tests/cuda_emulator/emulator.h"
 #include "tests/kernels/uploading_backend.h"
+#endif
+#ifdef OCTET_CUDA_EMULATED
+#include "tests/cuda_emulator/emulator.h"
 #endif
 
 namespace octet::kernels {
@@ -48,6 +50,15 @@ std::vector<BackendCase> backend_cases() {
                      return make_uploading_backend(std::move(make_cuda_ranks({0}).front()));
                    },
                    true});
+#endif
+#ifdef OCTET_CUDA
+  if (const auto problem = find_cuda_problem(0)) {
+    static bool told = false;
+    if (!std::exchange(told, true)) std::cout << "[ NOT RUN  ] Cuda: " << *problem << "\n";
+  } else {
+    cases.push_back(
+        {"Cuda", [] { return make_uploading_backend(std::move(make_cuda_ranks({0}).front())); }, false});
+  }
 #endif
   return cases;
 }

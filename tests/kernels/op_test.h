@@ -26,7 +26,8 @@ struct BackendCase {
 // it cannot run is printed. All give the same bits.
 std::vector<BackendCase> cpu_cases();
 
-// Those, and the CUDA backend on an emulated device (not in a build with sanitizers).
+// Those, and the CUDA backend: on the first device with the cuda preset, where there is one; else on an
+// emulated one, but not in a build with sanitizers.
 std::vector<BackendCase> backend_cases();
 
 // All ranks of a stage, as one of these makes them.

@@ -1,5 +1,8 @@
 # Helpers that every folder's CMakeLists.txt uses, and the compiler options that all targets share.
 
+get_filename_component(OCTET_ROOT ${CMAKE_CURRENT_LIST_DIR}/../.. ABSOLUTE)
+option(OCTET_WERROR "Warnings are errors" ON)
+
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -14,8 +17,8 @@ find_program(MOLD mold)
 find_program(LLD ld.lld)
 
 add_library(octet_options INTERFACE)
-target_include_directories(octet_options INTERFACE ${CMAKE_SOURCE_DIR})
-set(OCTET_CXX_FLAGS -Wall -Wextra -Werror -Wvla -Wshadow=local -Wnon-virtual-dtor -ffp-contract=off
+target_include_directories(octet_options INTERFACE ${OCTET_ROOT})
+set(OCTET_CXX_FLAGS -Wall -Wextra $<$<BOOL:${OCTET_WERROR}>:-Werror> -Wvla -Wshadow=local -Wnon-virtual-dtor -ffp-contract=off
     # GCC 12 reports these inside its own and Boost's headers at -O2.
     -Wno-maybe-uninitialized -Wno-restrict)
 target_compile_options(octet_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${OCTET_CXX_FLAGS}>")
