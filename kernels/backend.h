@@ -3,7 +3,8 @@
 // name.
 //
 // Rows do not see each other: an op computes one token's row with the same order of additions whatever else
-// is in the batch, so a row's bits depend on its own values only.
+// is in the batch, so a row's bits depend on its own values only. (Products on GPUs do so only where they are
+// deterministic, see cuda/cuda_backend.h.)
 //
 // One Backend is one rank: one GPU and its stream, or one group of CPU threads. It is called from one thread.
 #pragma once
@@ -140,8 +141,9 @@ class Backend {
   // output[i, :] = input[rows[i], :]. output: [rows.size(), H] fp32; input: [T, H] fp32.
   void gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows);
 
-  // Adds data over the ranks of the stage, in rank order, and leaves the same bits on each. data: [T, H] fp32
-  // packed. Every rank calls it in the same order with the same shape.
+  // Adds data over the ranks of the stage, in rank order (on GPUs only where they are deterministic), and
+  // leaves the same bits on each. data: [T, H] fp32 packed. Every rank calls it in the same order with the
+  // same shape.
   void all_reduce(Tensor data);
 
   // output[t, r * N + n] = rank r's input[t, n], on every rank. output: [T, num_ranks * N] fp32; input: [T,

@@ -59,6 +59,10 @@ void add_compute_flags(Flags& flags, WorkerConfig& c, std::vector<std::string> b
       "What the linear layers read their inputs as. bf16: faster; the weights are packed at load "
       "(with --weights int8, activations are int8 too). fp32: nothing is rounded and nothing "
       "packed; not with int8 or fp8 weights.");
+  flags.add_switch(
+      "deterministic", &c.deterministic,
+      "Keeps a sequence's bits from depending on what else is in its batches, on GPUs, for some of "
+      "their speed. The cpu backend always does.");
   flags.add_choice("kv-cache-dtype", &c.kv_cache_dtype, {"auto", "bf16", "fp32"},
                    "The type of the KV cache, and of what attention multiplies. auto: bf16, or fp32 where no "
                    "linear layer computes in less.");

@@ -29,7 +29,8 @@ absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cuda_ranks(c
       return invalid_field("--backend", *problem);
     }
   }
-  return kernels::make_cuda_ranks(devices);
+  return kernels::make_cuda_ranks(
+      devices, config.deterministic ? kernels::Determinism::kDeterministic : kernels::Determinism::kFast);
 }
 
 }  // namespace octet::worker

@@ -44,6 +44,7 @@ StageConfig stage_config(const WorkerConfig& config) {
   stage.cpu_isa = kernels::cpu_isa_named(config.cpu_isa);
   stage.weights = weight_options_named(config.weights, config.activations);
   stage.kv_cache_type = kv_cache_type_named(config.kv_cache_dtype);
+  stage.deterministic = config.deterministic;
   stage.layers_per_stage = config.layers_per_stage;
   stage.block_size = config.block_size;
   stage.max_batch_tokens = config.max_batch_tokens;

@@ -22,6 +22,7 @@ namespace {
 using cuda::check;
 
 constexpr int kLeastMajor = 8;                 // sm_80
+constexpr int64_t kBucketRows = 64;            // of a deterministic product
 constexpr int64_t kWorkspaceBytes = 32 << 20;  // what cuBLAS takes by default on sm_90
 
 class DeviceBuffer final : public Buffer {
@@ -53,8 +54,12 @@ class Stream {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int rank, int device, std::shared_ptr<cuda::RankGroup> group)
-      : rank_(rank), device_(device), group_(std::move(group)), stream_(device) {
+  CudaBackend(int rank, int device, std::shared_ptr<cuda::RankGroup> group, Determinism determinism)
+      : rank_(rank),
+        device_(device),
+        group_(std::move(group)),
+        is_deterministic_(determinism == Determinism::kDeterministic),
+        stream_(device) {
     check(cudaSetDevice(device), "cudaSetDevice");
     check(cudaDeviceGetAttribute(&num_multiprocessors_, cudaDevAttrMultiProcessorCount, device),
           "cudaDevAttrMultiProcessorCount");
@@ -170,19 +175,44 @@ class CudaBackend final : public Backend {
     return (num_columns * depth * size_of(DType::kBFloat16) + 255) / 256 * 256;
   }
   void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) override {
-    const int64_t num_bytes = input.num_elements() * size_of(DType::kBFloat16);
-    void* const rounded = grown(rounded_, num_bytes, "activations");
+    const int64_t num_rows = is_deterministic_ ? rounded_up(input.size(0)) : input.size(0);
+    void* const rounded = grown(rounded_, num_rows * weight.depth * size_of(DType::kBFloat16), "activations");
     cuda::round_rows(queue_, rounded, input);
     const char* const memory = static_cast<const char*>(weight.storage->data());
-    gemm_.multiply({.num_tokens = input.size(0),
-                    .num_columns = weight.num_columns,
-                    .depth = weight.depth,
-                    .output_stride = output.row_stride()},
-                   output.data<float>(), rounded, memory, queue_);
+    if (is_deterministic_) {
+      multiply_in_buckets(output, static_cast<const char*>(rounded), memory, weight);
+    } else {
+      gemm_.multiply({.num_tokens = input.size(0),
+                      .num_columns = weight.num_columns,
+                      .depth = weight.depth,
+                      .output_stride = output.row_stride()},
+                     output.data<float>(), rounded, memory, queue_);
+    }
     const bool has_scales = weight.format == WeightFormat::kFloat8;
     const char* const scales = memory + scales_offset(weight.num_columns, weight.depth);
     cuda::finish_product(queue_, output, has_scales ? reinterpret_cast<const float*>(scales) : nullptr,
                          epilogue);
+  }
+  static int64_t rounded_up(int64_t num_rows) {
+    return (num_rows + kBucketRows - 1) / kBucketRows * kBucketRows;
+  }
+  // Products of kBucketRows rows each, so that the library's choice of an algorithm, and with it a row's
+  // bits, is the same for all. The last rows of the last one are whatever was in memory, and are thrown away.
+  void multiply_in_buckets(Tensor output, const char* input, const char* elements,
+                           const PackedWeight& weight) {
+    const cuda::GemmShape shape = {.num_tokens = kBucketRows,
+                                   .num_columns = weight.num_columns,
+                                   .depth = weight.depth,
+                                   .output_stride = weight.num_columns};
+    const int64_t num_rows = output.size(0);
+    const int64_t num_bytes = rounded_up(num_rows) * weight.num_columns * size_of(DType::kFloat32);
+    auto* const padded = static_cast<float*>(grown(padded_, num_bytes, "products"));
+    for (int64_t first = 0; first < num_rows; first += kBucketRows) {
+      gemm_.multiply(shape, padded + first * weight.num_columns,
+                     input + first * weight.depth * size_of(DType::kBFloat16), elements, queue_);
+    }
+    // As gathering one rank's columns does: from rows side by side to the output's.
+    cuda::gather_columns(queue_, output, padded, 0, weight.num_columns, 1);
   }
   void do_add(Tensor output, Tensor input) override { cuda::add(queue_, output, input); }
   void do_rotary_and_kv_write(Tensor query, Tensor key, Tensor value, std::span<const int32_t> positions,
@@ -236,7 +266,14 @@ class CudaBackend final : public Backend {
     cuda::gather_rows(queue_, output, input, stage(kRows, rows));
   }
   void do_all_reduce(Tensor data) override {
-    group_->all_reduce(rank_, data.data<float>(), data.num_elements(), queue_);
+    if (!is_deterministic_ || num_ranks() == 1) {
+      return group_->all_reduce(rank_, data.data<float>(), data.num_elements(), queue_);
+    }
+    const int64_t count = data.num_elements();
+    auto* const gathered =
+        static_cast<float*>(grown(gathered_, num_ranks() * count * size_of(DType::kFloat32), "partial sums"));
+    group_->all_gather(rank_, data.data<float>(), gathered, count, queue_);
+    cuda::sum_ranks(queue_, data.data<float>(), gathered, count, num_ranks());
   }
   void do_all_gather_columns(Tensor output, Tensor input) override {
     const int64_t count = (input.size(0) - 1) * input.row_stride() + input.size(1);
@@ -260,6 +297,7 @@ class CudaBackend final : public Backend {
   const int rank_;
   const int device_;
   const std::shared_ptr<cuda::RankGroup> group_;
+  const bool is_deterministic_;
   const Stream stream_;
   cuda::Queue queue_{stream_.get()};
   cuda::GraphCache graphs_{queue_};
@@ -273,6 +311,7 @@ class CudaBackend final : public Backend {
   cuda::Gemm gemm_{workspace_ == nullptr ? nullptr : workspace_->data(),
                    workspace_ == nullptr ? 0 : static_cast<size_t>(kWorkspaceBytes)};
   StagingBuffer rounded_;   // the activations of the running packed linear(); kept for its memory
+  StagingBuffer padded_;    // their products, where they are deterministic; kept for its memory
   StagingBuffer gathered_;  // of the running all_gather_columns; kept for its memory
   StagingBuffer partials_;  // of the running paged_attention; all kept for their memory
   cuda::AttentionPlan plan_;
@@ -333,7 +372,8 @@ std::optional<std::string> find_cuda_problem(int device) {
   return std::nullopt;
 }
 
-std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices) {
+std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices,
+                                                      Determinism determinism) {
   for (const int device : devices) {
     const std::optional<std::string> problem = find_cuda_problem(device);
     OCTET_CHECK(!problem.has_value(), *problem);
@@ -342,7 +382,8 @@ std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& de
   std::vector<std::unique_ptr<Backend>> ranks;
   ranks.reserve(devices.size());
   for (const int device : devices) {
-    ranks.push_back(std::make_unique<CudaBackend>(static_cast<int>(ranks.size()), device, group));
+    ranks.push_back(
+        std::make_unique<CudaBackend>(static_cast<int>(ranks.size()), device, group, determinism));
   }
   return ranks;
 }

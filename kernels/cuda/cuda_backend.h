@@ -26,8 +26,17 @@ CudaDevices count_cuda_devices();
 // one.
 std::optional<std::string> find_cuda_problem(int device);
 
+// Whether a row's bits may depend on what else is in its batch.
+enum class Determinism {
+  kFast,  // they may: the library takes the fastest algorithm for each number of rows, and NCCL adds in
+          // its own order
+  kDeterministic,  // they do not: products of fixed numbers of rows by one algorithm, ranks added in their
+                   // order
+};
+
 // A stage's ranks, one on each of the devices; each is then called from a thread of its own. Requires
 // !find_cuda_problem() of each, and no device twice.
-std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices);
+std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices,
+                                                      Determinism determinism = Determinism::kFast);
 
 }  // namespace octet::kernels

@@ -38,6 +38,9 @@ void rotary_and_kv_write(Queue& queue, Tensor query, Tensor key, Tensor value, c
 void gather_columns(Queue& queue, Tensor output, const float* gathered, int64_t rank_stride,
                     int64_t row_stride, int64_t num_ranks);
 
+// output: [count]; gathered: [num_ranks, count]
+void sum_ranks(Queue& queue, float* output, const float* gathered, int64_t count, int64_t num_ranks);
+
 // Where the rows of a batch find their keys.
 struct RowTables {
   const int32_t* positions;  // [num_tokens]

@@ -64,9 +64,11 @@ class Group {
       }
     }
     if (first.collective == Collective::kAllReduce) {
-      std::vector<float> sum(first.from, first.from + first.count);
-      for (size_t rank = 1; rank < calls_.size(); ++rank) {
-        for (size_t i = 0; i < sum.size(); ++i) sum[i] += calls_[rank].from[i];
+      // As a ring does, it begins with another rank in each part of the data.
+      std::vector<float> sum(first.count);
+      for (size_t i = 0; i < sum.size(); ++i) {
+        const size_t start = i * calls_.size() / sum.size();
+        for (size_t k = 0; k < calls_.size(); ++k) sum[i] += calls_[(start + k) % calls_.size()].from[i];
       }
       for (const Call& call : calls_) std::memcpy(call.to, sum.data(), sum.size() * sizeof(float));
       return "";

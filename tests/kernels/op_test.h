@@ -30,7 +30,7 @@ std::vector<BackendCase> cpu_cases();
 // emulated one, but not in a build with sanitizers.
 std::vector<BackendCase> backend_cases();
 
-// All ranks of a stage, as one of these makes them.
+// All ranks of a stage, as one of these makes them; those on GPUs are deterministic.
 using Ranks = std::vector<std::unique_ptr<Backend>>;
 enum class RanksOf { kCpu, kCudaEmulated };
 Ranks make_ranks(RanksOf backend, int num_ranks);

@@ -39,6 +39,7 @@ struct StageConfig {
   PinThreads pin_threads = PinThreads::kAuto;        // CPU backend
   kernels::CpuIsa cpu_isa = kernels::CpuIsa::kBest;  // CPU backend
   WeightOptions weights;
+  bool deterministic = false;  // GPUs: a row's bits do not depend on its batch; CPUs always do so
   // Of the KV cache, bf16 or fp32. Nothing: bf16, or fp32 where no layer of the stage computes in less.
   std::optional<kernels::DType> kv_cache_type = std::nullopt;
   std::vector<int> layers_per_stage;  // empty: balanced

@@ -1,5 +1,5 @@
 // The part of NCCL that Octet uses, between the emulated devices of one process. Names, values and meanings
-// are NCCL's; sums are in order of ranks.
+// are NCCL's; the order of a sum depends on the place in the data, as a ring's.
 #pragma once
 
 #include <cuda_runtime.h>

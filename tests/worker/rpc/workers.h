@@ -36,6 +36,7 @@ class RunningWorker {
     stage.num_ranks = config.num_ranks;
     stage.block_size = config.block_size;
     stage.max_batch_tokens = config.max_batch_tokens;
+    stage.deterministic = config.deterministic;
     if (config.kv_cache_mib > 0) stage.kv_cache_bytes = config.kv_cache_mib << 20;
     stage.step_timeout = config.step_timeout;
     auto loaded = Stage::load(stage).value();

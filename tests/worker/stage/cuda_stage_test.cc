@@ -36,7 +36,8 @@ class CudaStages : public testing::TestWithParam<Shape> {
       const StageConfig& config) {
     std::vector<int> devices(static_cast<size_t>(config.num_ranks));
     std::iota(devices.begin(), devices.end(), config.stage * config.num_ranks);
-    return kernels::make_cuda_ranks(devices);
+    return kernels::make_cuda_ranks(
+        devices, config.deterministic ? kernels::Determinism::kDeterministic : kernels::Determinism::kFast);
   }
 };
 
@@ -69,6 +70,25 @@ TEST_P(CudaStages, GiveTheGoldenTokensAndLogprobs) {
           << k;
     }
   }
+}
+
+TEST_P(CudaStages, GiveARequestTheSameBitsAloneAndInABatchWhereTheyAreDeterministic) {
+  if (GetParam().num_ranks > 2) return;  // as with two, and slow
+  StageConfig deterministic = config();
+  deterministic.deterministic = true;
+  std::vector<TestRequest> requests;
+  for (const GoldenCase& golden : read_golden_cases()) {
+    std::vector<TokenId> prompt(golden.prompt.begin(),
+                                golden.prompt.begin() + std::min<ptrdiff_t>(11, std::ssize(golden.prompt)));
+    requests.push_back({prompt, greedy_with_logprobs(), 3});
+    if (requests.size() == 3) break;
+  }
+  Pipeline pipeline(deterministic, make_ranks);
+  const std::vector<TestOutput> together = generate(pipeline, requests, {.chunk_size = 7});
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_TRUE(same_bits(generate(pipeline, {requests[i]}).front(), together[i])) << "request " << i;
+  }
+  EXPECT_EQ(cuda_emulator::first_fault(), "");
 }
 
 TEST_P(CudaStages, GiveAllTheirMemoryBack) {
