@@ -25,7 +25,7 @@ struct WorkerConfig {
   std::string activations = "bf16";     // bf16, fp32
   std::string kv_cache_dtype = "auto";  // auto, bf16, fp32
   bool deterministic = false;
-  std::vector<int> layers_per_stage;    // empty: balanced
+  std::vector<int> layers_per_stage;  // empty: balanced
   std::string lead_address;
 
   std::string host = "0.0.0.0";
