@@ -116,9 +116,12 @@ class Backend {
   // that reads it.
   std::optional<PackedWeight> pack(WeightFormat format, Tensor weight, Tensor scales = {});
 
-  // As linear() above from a packed weight. Activations are rounded too, to bf16 for bf16 and fp8 weights, to
-  // int8 with a scale for each 32 of a row for int8 ones; products are exact and sums are in fp32 (over 32
-  // elements in int32 for int8).
+  // Bytes of the device's memory that pack() takes for such a matrix.
+  virtual int64_t packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) const = 0;
+
+  // As linear() above from a packed weight. Activations are rounded too, to bf16 for bf16 and fp8 weights (to
+  // fp8 with a scale for each row on GPUs that multiply fp8), to int8 with a scale for each 32 of a row for
+  // int8 ones; products are exact and sums are in fp32 (over 32 elements in int32 for int8).
   void linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue = Epilogue::kNone);
 
   // output[t, i] += input[t, i]. [T, H] fp32.

@@ -11,9 +11,9 @@
 namespace octet::worker {
 
 absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cuda_ranks(const StageConfig& config) {
-  if (config.weights.format && *config.weights.format != kernels::WeightFormat::kBFloat16) {
-    return invalid_field("--weights", absl::StrCat("must be auto or bf16 with --backend ", config.backend,
-                                                   ", given ", name_of(*config.weights.format)));
+  if (config.weights.format == kernels::WeightFormat::kInt8) {
+    return invalid_field("--weights", absl::StrCat("must be auto, bf16 or fp8 with --backend ",
+                                                   config.backend, ", given int8"));
   }
   const kernels::CudaDevices found = kernels::count_cuda_devices();
   if (!found.problem.empty()) return invalid_field("--backend", found.problem);
@@ -27,6 +27,12 @@ absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cuda_ranks(c
   for (const int device : devices) {
     if (const std::optional<std::string> problem = kernels::find_cuda_problem(device)) {
       return invalid_field("--backend", *problem);
+    }
+    if (config.weights.format == kernels::WeightFormat::kFloat8 && !kernels::has_fp8_products(device)) {
+      return invalid_field(
+          "--weights", absl::StrCat("CUDA device ", device,
+                                    " does not multiply fp8, which takes compute capability "
+                                    "8.9; with auto, weights that are fp8 in the checkpoint become bf16"));
     }
   }
   return kernels::make_cuda_ranks(

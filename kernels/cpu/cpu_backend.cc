@@ -181,6 +181,10 @@ void CpuBackend::do_linear(Tensor output, Tensor input, Tensor weight, Epilogue 
                [&](int64_t first, int64_t last, int) { kernels_.linear(args, first, last); });
 }
 
+int64_t CpuBackend::packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) const {
+  return bytes_of_packed(format, num_columns, depth);
+}
+
 std::optional<PackedWeight> CpuBackend::do_pack(WeightFormat format, Tensor weight, Tensor scales) {
   PackedWeight packed = {.format = format,
                          .num_columns = weight.size(0),

@@ -40,6 +40,7 @@ class CpuBackend final : public Backend {
   int num_ranks() const override { return communicator_->num_ranks(); }
   std::unique_ptr<Buffer> allocate(int64_t num_bytes) override;
   bool all_agree(bool ok) override { return communicator_->all_agree(rank_, ok); }
+  int64_t packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) const override;
 
  private:
   void do_embedding(Tensor output, std::span<const int32_t> tokens, Tensor table,

@@ -58,7 +58,7 @@ constexpr int64_t panel_bytes(WeightFormat format, int64_t depth) {
   return panel_offset(format, padded_depth(format, depth));
 }
 
-constexpr int64_t packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) {
+constexpr int64_t bytes_of_packed(WeightFormat format, int64_t num_columns, int64_t depth) {
   const int64_t num_panels = count_panels(num_columns);
   const int64_t scale_bytes = format == WeightFormat::kFloat8 ? num_panels * kPanelColumns * 4 : 0;
   return num_panels * panel_bytes(format, depth) + scale_bytes;

@@ -21,9 +21,25 @@ namespace {
 
 using cuda::check;
 
-constexpr int kLeastMajor = 8;                 // sm_80
+constexpr int kLeastCapability = 80;           // of all
+constexpr int kLeastFp8Capability = 89;        // of products of fp8
 constexpr int64_t kBucketRows = 64;            // of a deterministic product
 constexpr int64_t kWorkspaceBytes = 32 << 20;  // what cuBLAS takes by default on sm_90
+
+// Such as 90 for 9.0; nothing when the device does not answer.
+std::optional<int> compute_capability(int device) {
+  int major = 0;
+  int minor = 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
+    cudaGetLastError();
+    return std::nullopt;
+  }
+  return 10 * major + minor;
+}
+std::string capability_text(int capability) {
+  return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
 
 class DeviceBuffer final : public Buffer {
  public:
@@ -63,6 +79,7 @@ class CudaBackend final : public Backend {
     check(cudaSetDevice(device), "cudaSetDevice");
     check(cudaDeviceGetAttribute(&num_multiprocessors_, cudaDevAttrMultiProcessorCount, device),
           "cudaDevAttrMultiProcessorCount");
+    has_fp8_ = has_fp8_products(device);
   }
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
@@ -155,61 +172,83 @@ class CudaBackend final : public Backend {
     cuda::linear(queue_, output, input, weight, epilogue);
   }
   std::optional<PackedWeight> do_pack(WeightFormat format, Tensor weight, Tensor scales) override {
-    const cuda::HostWeight host = cuda::pack_weight(format, weight, scales);
-    const int64_t element_bytes = scales_offset(weight.size(0), weight.size(1));
+    const DType type = element_type(format, weight.size(0), weight.size(1));
+    const cuda::HostWeight host = cuda::pack_weight(format, weight, scales, type);
+    const int64_t element_bytes = scales_offset(weight.size(0), weight.size(1), type);
     const auto scale_bytes = static_cast<int64_t>(host.scales.size() * sizeof(float));
     PackedWeight packed = {.format = format,
                            .num_columns = weight.size(0),
                            .depth = weight.size(1),
-                           .num_bytes = element_bytes + scale_bytes,
+                           .num_bytes = packed_bytes(format, weight.size(0), weight.size(1)),
                            .storage = nullptr};
     packed.storage = allocate(packed.num_bytes);
     if (packed.storage == nullptr) return std::nullopt;
     auto* const memory = static_cast<char*>(packed.storage->data());
-    upload(memory, host.elements.data(), static_cast<int64_t>(host.elements.size() * sizeof(uint16_t)));
+    upload(memory, host.elements.data(), static_cast<int64_t>(host.elements.size()));
     if (scale_bytes > 0) upload(memory + element_bytes, host.scales.data(), scale_bytes);
     return packed;
   }
+  // What the elements of a packed weight are: fp8 where the device multiplies fp8, and the library matrices
+  // of such sizes; else bf16, which holds fp8 exactly.
+  DType element_type(WeightFormat format, int64_t num_columns, int64_t depth) const {
+    const bool fits = num_columns % 16 == 0 && depth % 16 == 0;
+    return format == WeightFormat::kFloat8 && has_fp8_ && fits ? DType::kFloat8E4M3 : DType::kBFloat16;
+  }
   // Where the scales of a packed weight begin: after its elements, aligned.
-  static int64_t scales_offset(int64_t num_columns, int64_t depth) {
-    return (num_columns * depth * size_of(DType::kBFloat16) + 255) / 256 * 256;
+  static int64_t scales_offset(int64_t num_columns, int64_t depth, DType type) {
+    return (num_columns * depth * size_of(type) + 255) / 256 * 256;
+  }
+  int64_t packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) const override {
+    const int64_t scale_bytes = format == WeightFormat::kFloat8 ? num_columns * size_of(DType::kFloat32) : 0;
+    return scales_offset(num_columns, depth, element_type(format, num_columns, depth)) + scale_bytes;
   }
   void do_packed_linear(Tensor output, Tensor input, const PackedWeight& weight, Epilogue epilogue) override {
+    const DType type = element_type(weight.format, weight.num_columns, weight.depth);
     const int64_t num_rows = is_deterministic_ ? rounded_up(input.size(0)) : input.size(0);
-    void* const rounded = grown(rounded_, num_rows * weight.depth * size_of(DType::kBFloat16), "activations");
-    cuda::round_rows(queue_, rounded, input);
+    void* const rounded = grown(rounded_, num_rows * weight.depth * size_of(type), "activations");
+    const float* row_scales = nullptr;
+    if (type == DType::kFloat8E4M3) {
+      auto* const scales =
+          static_cast<float*>(grown(row_scales_, input.size(0) * size_of(DType::kFloat32), "scales"));
+      cuda::quantise_rows(queue_, rounded, scales, input);
+      row_scales = scales;
+    } else {
+      cuda::round_rows(queue_, rounded, input);
+    }
     const char* const memory = static_cast<const char*>(weight.storage->data());
     if (is_deterministic_) {
-      multiply_in_buckets(output, static_cast<const char*>(rounded), memory, weight);
+      multiply_in_buckets(output, static_cast<const char*>(rounded), memory, weight, type);
     } else {
       gemm_.multiply({.num_tokens = input.size(0),
                       .num_columns = weight.num_columns,
                       .depth = weight.depth,
-                      .output_stride = output.row_stride()},
+                      .output_stride = output.row_stride(),
+                      .type = type},
                      output.data<float>(), rounded, memory, queue_);
     }
+    const char* const scales = memory + scales_offset(weight.num_columns, weight.depth, type);
     const bool has_scales = weight.format == WeightFormat::kFloat8;
-    const char* const scales = memory + scales_offset(weight.num_columns, weight.depth);
-    cuda::finish_product(queue_, output, has_scales ? reinterpret_cast<const float*>(scales) : nullptr,
-                         epilogue);
+    cuda::finish_product(queue_, output, row_scales,
+                         has_scales ? reinterpret_cast<const float*>(scales) : nullptr, epilogue);
   }
   static int64_t rounded_up(int64_t num_rows) {
     return (num_rows + kBucketRows - 1) / kBucketRows * kBucketRows;
   }
   // Products of kBucketRows rows each, so that the library's choice of an algorithm, and with it a row's
   // bits, is the same for all. The last rows of the last one are whatever was in memory, and are thrown away.
-  void multiply_in_buckets(Tensor output, const char* input, const char* elements,
-                           const PackedWeight& weight) {
+  void multiply_in_buckets(Tensor output, const char* input, const char* elements, const PackedWeight& weight,
+                           DType type) {
     const cuda::GemmShape shape = {.num_tokens = kBucketRows,
                                    .num_columns = weight.num_columns,
                                    .depth = weight.depth,
-                                   .output_stride = weight.num_columns};
+                                   .output_stride = weight.num_columns,
+                                   .type = type};
     const int64_t num_rows = output.size(0);
     const int64_t num_bytes = rounded_up(num_rows) * weight.num_columns * size_of(DType::kFloat32);
     auto* const padded = static_cast<float*>(grown(padded_, num_bytes, "products"));
     for (int64_t first = 0; first < num_rows; first += kBucketRows) {
-      gemm_.multiply(shape, padded + first * weight.num_columns,
-                     input + first * weight.depth * size_of(DType::kBFloat16), elements, queue_);
+      gemm_.multiply(shape, padded + first * weight.num_columns, input + first * weight.depth * size_of(type),
+                     elements, queue_);
     }
     // As gathering one rank's columns does: from rows side by side to the output's.
     cuda::gather_columns(queue_, output, padded, 0, weight.num_columns, 1);
@@ -310,15 +349,17 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<Buffer> workspace_ = allocate(kWorkspaceBytes);  // of gemm_
   cuda::Gemm gemm_{workspace_ == nullptr ? nullptr : workspace_->data(),
                    workspace_ == nullptr ? 0 : static_cast<size_t>(kWorkspaceBytes)};
-  StagingBuffer rounded_;   // the activations of the running packed linear(); kept for its memory
-  StagingBuffer padded_;    // their products, where they are deterministic; kept for its memory
-  StagingBuffer gathered_;  // of the running all_gather_columns; kept for its memory
-  StagingBuffer partials_;  // of the running paged_attention; all kept for their memory
+  StagingBuffer rounded_;     // the activations of the running packed linear(); kept for its memory
+  StagingBuffer row_scales_;  // of them, where they are fp8; kept for its memory
+  StagingBuffer padded_;      // their products, where they are deterministic; kept for its memory
+  StagingBuffer gathered_;    // of the running all_gather_columns; kept for its memory
+  StagingBuffer partials_;    // of the running paged_attention; all kept for their memory
   cuda::AttentionPlan plan_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> offsets_;
   std::vector<int32_t> blocks_;
   int num_multiprocessors_ = 1;
+  bool has_fp8_ = false;
 };
 
 }  // namespace
@@ -351,6 +392,10 @@ CudaDevices count_cuda_devices() {
   return {0, std::string("this machine has no GPU that can be used: ") + cudaGetErrorString(error)};
 }
 
+bool has_fp8_products(int device) {
+  return compute_capability(device).value_or(0) >= kLeastFp8Capability;
+}
+
 std::optional<std::string> find_cuda_problem(int device) {
   const CudaDevices found = count_cuda_devices();
   if (!found.problem.empty()) return found.problem;
@@ -358,16 +403,11 @@ std::optional<std::string> find_cuda_problem(int device) {
     return "CUDA device " + std::to_string(device) + " is asked for, and this process sees " +
            std::to_string(found.num_devices);
   }
-  int major = 0;
-  int minor = 0;
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) {
-    cudaGetLastError();
-    return "CUDA device " + std::to_string(device) + " does not answer";
-  }
-  if (major < kLeastMajor) {
-    return "CUDA device " + std::to_string(device) + " has compute capability " + std::to_string(major) +
-           "." + std::to_string(minor) + ", at least " + std::to_string(kLeastMajor) + ".0 is needed";
+  const std::optional<int> capability = compute_capability(device);
+  if (!capability) return "CUDA device " + std::to_string(device) + " does not answer";
+  if (*capability < kLeastCapability) {
+    return "CUDA device " + std::to_string(device) + " has compute capability " +
+           capability_text(*capability) + ", at least " + capability_text(kLeastCapability) + " is needed";
   }
   return std::nullopt;
 }

@@ -2,8 +2,8 @@
 // is there after upload() or download(). Tensors are device memory from allocate(); token ids, positions and
 // block tables are host memory and copied before the call returns.
 //
-// pack() takes host memory: bf16 of every matrix, fp8 of fp8 ones, which are multiplied as bf16 with a scale
-// for each column; int8 and quantising are the CPU's.
+// pack() takes host memory and makes bf16 or fp8 of it; int8 is the CPU's. Where the device multiplies fp8,
+// so do fp8 weights, by activations that are fp8 with a scale for each row; else they are multiplied as bf16.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,9 @@ CudaDevices count_cuda_devices();
 // What keeps this machine from running a rank on a device, or nothing: no driver, no such device, too old a
 // one.
 std::optional<std::string> find_cuda_problem(int device);
+
+// Whether the device multiplies fp8 (sm_89 and later).
+bool has_fp8_products(int device);
 
 // Whether a row's bits may depend on what else is in its batch.
 enum class Determinism {

@@ -24,6 +24,7 @@ struct Gemm::Plan {
   cublasLtMatmulAlgo_t algo = {};
 
   explicit Plan(const GemmShape& shape) {
+    const cudaDataType_t type = shape.type == DType::kFloat8E4M3 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
     const auto depth = static_cast<uint64_t>(shape.depth);
     const auto columns = static_cast<uint64_t>(shape.num_columns);
     const auto tokens = static_cast<uint64_t>(shape.num_tokens);
@@ -31,9 +32,8 @@ struct Gemm::Plan {
     const cublasOperation_t transposed = CUBLAS_OP_T;
     check(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
           "CUBLASLT_MATMUL_DESC_TRANSA");
-    check(cublasLtMatrixLayoutCreate(&weight, CUDA_R_16BF, depth, columns, shape.depth),
-          "layout of the weight");
-    check(cublasLtMatrixLayoutCreate(&input, CUDA_R_16BF, depth, tokens, shape.depth), "layout of the input");
+    check(cublasLtMatrixLayoutCreate(&weight, type, depth, columns, shape.depth), "layout of the weight");
+    check(cublasLtMatrixLayoutCreate(&input, type, depth, tokens, shape.depth), "layout of the input");
     check(cublasLtMatrixLayoutCreate(&output, CUDA_R_32F, columns, tokens, shape.output_stride),
           "layout of the output");
   }

@@ -6,20 +6,24 @@
 #include <memory>
 #include <tuple>
 
+#include "kernels/tensor.h"
+
 struct cublasLtContext;  // what a cublasLtHandle_t points to; cublasLt.h is for gemm.cc only
 
 namespace octet::kernels::cuda {
 
-// output[t, n] = sum_k input[t, k] * weight[n, k]
+// output[t, n] = sum_k input[t, k] * weight[n, k], of bf16 or fp8 E4M3. With fp8, num_columns and depth are
+// multiples of 16.
 struct GemmShape {
   int64_t num_tokens;
   int64_t num_columns;
   int64_t depth;
   int64_t output_stride;
+  DType type = DType::kBFloat16;
 
   bool operator<(const GemmShape& other) const {
-    return std::tie(num_tokens, num_columns, depth, output_stride) <
-           std::tie(other.num_tokens, other.num_columns, other.depth, other.output_stride);
+    return std::tie(num_tokens, num_columns, depth, output_stride, type) <
+           std::tie(other.num_tokens, other.num_columns, other.depth, other.output_stride, other.type);
   }
 };
 
@@ -34,8 +38,8 @@ class Gemm {
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  // output: [num_tokens, num_columns] fp32, rows output_stride apart; input: [num_tokens, depth] bf16;
-  // weight: [num_columns, depth] bf16; all on the queue's device, aligned to 16 bytes. Sums are in fp32.
+  // output: [num_tokens, num_columns] fp32, rows output_stride apart; input: [num_tokens, depth];
+  // weight: [num_columns, depth]; all on the queue's device, aligned to 16 bytes. Sums are in fp32.
   void multiply(const GemmShape& shape, float* output, const void* input, const void* weight, Queue& queue);
 
  private:

@@ -27,8 +27,12 @@ void linear(Queue& queue, Tensor output, Tensor input, Tensor weight, Epilogue e
 // output: [num_tokens, depth] bf16
 void round_rows(Queue& queue, void* output, Tensor input);
 
-// scales: [num_columns] or nullptr
-void finish_product(Queue& queue, Tensor output, const float* scales, Epilogue epilogue);
+// output: [num_tokens, depth] fp8; scales: [num_tokens]
+void quantise_rows(Queue& queue, void* output, float* scales, Tensor input);
+
+// row_scales: [num_tokens] or nullptr; scales: [num_columns] or nullptr
+void finish_product(Queue& queue, Tensor output, const float* row_scales, const float* scales,
+                    Epilogue epilogue);
 
 // The cache: bf16 or fp32.
 void rotary_and_kv_write(Queue& queue, Tensor query, Tensor key, Tensor value, const int32_t* positions,

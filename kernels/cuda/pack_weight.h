@@ -1,4 +1,4 @@
-// A checkpoint's matrix as the device multiplies with it: bf16, rows side by side.
+// A checkpoint's matrix as the device multiplies with it: bf16 or fp8, rows side by side.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,15 @@
 namespace octet::kernels::cuda {
 
 struct HostWeight {
-  std::vector<uint16_t> elements;  // [num_columns, depth] bf16
-  std::vector<float> scales;       // [num_columns], which products are multiplied with, or empty
+  std::vector<char> elements;  // [num_columns, depth] of the element type
+  std::vector<float> scales;   // [num_columns], which products are multiplied with, or empty
 };
 
-// kBFloat16: every element rounded to nearest, an fp8 one after its scale. kFloat8 of an fp8 matrix: its
-// elements as they are, each of which is a bf16, and the scales beside them. weight: [num_columns, depth]
-// bf16, fp32 or fp8 in host memory, rows may be strided; scales: of an fp8 weight [1] or [num_columns] fp32,
-// else empty.
-HostWeight pack_weight(WeightFormat format, Tensor weight, Tensor scales);
+// kBFloat16: every element rounded to nearest, an fp8 one after its scale. kFloat8: an fp8 matrix as it is;
+// any other rounded to the nearest fp8 of its column's scale, a 448th of the largest; both with a scale for
+// each column. weight: [num_columns, depth] bf16, fp32 or fp8 in host memory, rows may be strided; scales: of
+// an fp8 weight [1] or [num_columns] fp32, else empty. element_type: bf16, which holds fp8 exactly, or fp8
+// for kFloat8.
+HostWeight pack_weight(WeightFormat format, Tensor weight, Tensor scales, DType element_type);
 
 }  // namespace octet::kernels::cuda

@@ -2,6 +2,7 @@
 #include <cuda_bf16.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "tests/cuda_emulator/device_memory.h"
@@ -25,9 +26,27 @@ namespace {
 
 using cuda_emulator::device_memory;
 
+size_t element_size(cudaDataType_t type) {
+  if (type == CUDA_R_8F_E4M3) return 1;
+  return type == CUDA_R_16BF ? 2 : 4;
+}
+
+// Of a matrix of bf16 or fp8.
+float element(const void* matrix, const cublasLtMatrixLayoutOpaque& layout, uint64_t row, uint64_t column) {
+  const uint64_t i = column * static_cast<uint64_t>(layout.leading_dimension) + row;
+  if (layout.type == CUDA_R_16BF) return __bfloat162float(static_cast<const __nv_bfloat16*>(matrix)[i]);
+  const uint8_t code = static_cast<const uint8_t*>(matrix)[i];
+  const int exponent = code >> 3 & 15;
+  const int mantissa = code & 7;
+  if ((code & 0x7f) == 0x7f) return NAN;
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                        : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  return (code & 0x80) != 0 ? -magnitude : magnitude;
+}
+
 // Whether all of the matrix lies in one allocation of the device.
 bool holds(const void* memory, const cublasLtMatrixLayoutOpaque& layout, int device) {
-  const size_t element = layout.type == CUDA_R_16BF ? 2 : 4;
+  const size_t element = element_size(layout.type);
   const size_t num_bytes =
       ((layout.columns - 1) * static_cast<size_t>(layout.leading_dimension) + layout.rows) * element;
   const auto address = reinterpret_cast<uintptr_t>(memory);
@@ -41,14 +60,19 @@ bool fit(const cublasLtMatmulDescOpaque& desc, const cublasLtMatrixLayoutOpaque&
   const auto well_formed = [](const cublasLtMatrixLayoutOpaque& m) {
     return m.rows > 0 && m.columns > 0 && m.leading_dimension >= static_cast<int64_t>(m.rows);
   };
-  return desc.transposes_a == CUBLAS_OP_T && desc.transposes_b == CUBLAS_OP_N && a.type == CUDA_R_16BF &&
-         b.type == CUDA_R_16BF && d.type == CUDA_R_32F && well_formed(a) && well_formed(b) &&
-         well_formed(d) && a.rows == b.rows && d.rows == a.columns && d.columns == b.columns;
+  // fp8 comes in multiples of 16.
+  const auto is_multiplied = [](const cublasLtMatrixLayoutOpaque& m) {
+    return m.type == CUDA_R_16BF ||
+           (m.type == CUDA_R_8F_E4M3 && m.rows % 16 == 0 && m.leading_dimension % 16 == 0);
+  };
+  return desc.transposes_a == CUBLAS_OP_T && desc.transposes_b == CUBLAS_OP_N && is_multiplied(a) &&
+         a.type == b.type && d.type == CUDA_R_32F && well_formed(a) && well_formed(b) && well_formed(d) &&
+         a.rows == b.rows && d.rows == a.columns && d.columns == b.columns;
 }
 
 // As an algorithm chosen for the number of columns does, it divides the depth by that number, so that the
 // bits of a column depend on how many there are.
-void multiply(const __nv_bfloat16* a, const cublasLtMatrixLayoutOpaque& a_layout, const __nv_bfloat16* b,
+void multiply(const void* a, const cublasLtMatrixLayoutOpaque& a_layout, const void* b,
               const cublasLtMatrixLayoutOpaque& b_layout, float* d,
               const cublasLtMatrixLayoutOpaque& d_layout) {
   const uint64_t slice = std::max<uint64_t>(1, a_layout.rows / (1 + d_layout.columns % 4));
@@ -58,8 +82,8 @@ void multiply(const __nv_bfloat16* a, const cublasLtMatrixLayoutOpaque& a_layout
       for (uint64_t first = 0; first < a_layout.rows; first += slice) {
         double part = 0;
         for (uint64_t k = first; k < std::min(first + slice, a_layout.rows); ++k) {
-          const float x = __bfloat162float(a[row * static_cast<uint64_t>(a_layout.leading_dimension) + k]);
-          const float y = __bfloat162float(b[column * static_cast<uint64_t>(b_layout.leading_dimension) + k]);
+          const float x = element(a, a_layout, k, row);
+          const float y = element(b, b_layout, k, column);
           part += static_cast<double>(x) * static_cast<double>(y);
         }
         sum += static_cast<float>(part);
@@ -160,8 +184,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   cuda_emulator::add_work(stream, [=, a_copy = *a_layout, b_copy = *b_layout, d_copy = *d_layout] {
-    multiply(static_cast<const __nv_bfloat16*>(a), a_copy, static_cast<const __nv_bfloat16*>(b), b_copy,
-             static_cast<float*>(d), d_copy);
+    multiply(a, a_copy, b, b_copy, static_cast<float*>(d), d_copy);
   });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -65,6 +65,9 @@ class UploadingBackend final : public Backend {
   int rank() const override { return rank_->rank(); }
   int num_ranks() const override { return rank_->num_ranks(); }
   bool all_agree(bool ok) override { return rank_->all_agree(ok); }
+  int64_t packed_bytes(WeightFormat format, int64_t num_columns, int64_t depth) const override {
+    return rank_->packed_bytes(format, num_columns, depth);
+  }
   std::unique_ptr<Buffer> allocate(int64_t num_bytes) override {
     return std::make_unique<HostBuffer>(num_bytes);
   }

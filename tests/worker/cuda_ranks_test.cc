@@ -59,7 +59,17 @@ TEST_F(CudaRanks, RefuseAnOldGpu) {
 TEST_F(CudaRanks, RefuseWeightsTheyDoNotHave) {
   StageConfig with_int8 = config(1);
   with_int8.weights.format = kernels::WeightFormat::kInt8;
-  EXPECT_EQ(error(with_int8), "--weights: must be auto or bf16 with --backend cuda, given int8");
+  EXPECT_EQ(error(with_int8), "--weights: must be auto, bf16 or fp8 with --backend cuda, given int8");
+}
+
+TEST_F(CudaRanks, RefuseFp8OfGpusThatDoNotMultiplyIt) {
+  StageConfig with_fp8 = config(1);
+  with_fp8.weights.format = kernels::WeightFormat::kFloat8;
+  EXPECT_TRUE(make_cuda_ranks(with_fp8).ok());
+  cuda_emulator::set_compute_capability(80);
+  EXPECT_EQ(error(with_fp8).substr(0, 48), "--weights: CUDA device 0 does not multiply fp8, ");
+  with_fp8.weights.format.reset();
+  EXPECT_TRUE(make_cuda_ranks(with_fp8).ok());
 }
 
 }  // namespace

@@ -69,21 +69,23 @@ absl::StatusOr<WeightPlan> plan_weights(const Checkpoint& checkpoint, const Mode
 }
 
 absl::StatusOr<int64_t> device_weight_bytes(const Checkpoint& checkpoint, const ModelConfig& config,
-                                            LayerRange layers, const WeightOptions& options, int rank,
-                                            int num_ranks) {
+                                            LayerRange layers, const WeightOptions& options,
+                                            const kernels::Backend& backend) {
   int64_t num_bytes = 0;
   const auto stays = [&](const Tensor& tensor) {
     num_bytes += tensor.num_elements() * size_of(tensor.dtype());
   };
   const auto count = [&](const StoredMatrix& matrix) -> absl::StatusOr<LinearWeight> {
-    if (!packed_format(matrix.values.dtype(), options)) {
+    const std::optional<WeightFormat> format = packed_format(matrix.values.dtype(), options);
+    if (!format) {
       stays(matrix.values);
       return keep_in_place(matrix);
     }
-    num_bytes += matrix.values.num_elements() * size_of(DType::kBFloat16);
+    num_bytes += backend.packed_bytes(*format, matrix.values.size(0), matrix.values.size(1));
     return LinearWeight(matrix.values);
   };
-  const auto found = find_rank_weights(checkpoint, config, layers, rank, num_ranks, count, stays);
+  const auto found =
+      find_rank_weights(checkpoint, config, layers, backend.rank(), backend.num_ranks(), count, stays);
   if (!found.ok()) return found.status();
   return num_bytes;
 }

@@ -28,11 +28,10 @@ struct WeightPlan {
 absl::StatusOr<WeightPlan> plan_weights(const Checkpoint& checkpoint, const ModelConfig& config,
                                         LayerRange layers, const WeightOptions& options);
 
-// Bytes that the weights of a rank take in a device's memory, from the first to the last element of each.
-// Errors: as plan_weights().
+// Bytes that the weights of the backend's rank take in its device's memory. Errors: as plan_weights().
 absl::StatusOr<int64_t> device_weight_bytes(const Checkpoint& checkpoint, const ModelConfig& config,
-                                            LayerRange layers, const WeightOptions& options, int rank,
-                                            int num_ranks);
+                                            LayerRange layers, const WeightOptions& options,
+                                            const kernels::Backend& backend);
 
 // Called after each matrix, on the thread of the rank.
 using PackObserver = std::function<void(const StoredMatrix& stored, const kernels::PackedWeight& packed)>;

@@ -131,8 +131,8 @@ absl::StatusOr<int64_t> find_kv_cache_bytes(const StageConfig& config, const Sta
   for (const std::unique_ptr<kernels::Backend>& rank : ranks) {
     const std::optional<kernels::DeviceMemory> device = rank->memory();
     if (!device) return config.kv_cache_bytes.value_or(kCpuKvCacheBytes);
-    const auto weight_bytes = device_weight_bytes(checkpoint, shape.model, shape.layers, config.weights,
-                                                  rank->rank(), config.num_ranks);
+    const auto weight_bytes =
+        device_weight_bytes(checkpoint, shape.model, shape.layers, config.weights, *rank);
     if (!weight_bytes.ok()) return weight_bytes.status();
     RankNeeds needs;
     needs.weight_bytes = *weight_bytes;

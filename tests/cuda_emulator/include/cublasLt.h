@@ -1,5 +1,5 @@
-// The part of cuBLASLt that Octet uses: one product of bf16 matrices, C = A^T B in fp32, column-major. Names,
-// values and meanings are cuBLASLt's.
+// The part of cuBLASLt that Octet uses: one product of bf16 or fp8 matrices, C = A^T B in fp32, column-major.
+// Names, values and meanings are cuBLASLt's.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,7 +10,7 @@ enum cublasStatus_t {
   CUBLAS_STATUS_NOT_SUPPORTED = 15,
 };
 enum cublasComputeType_t { CUBLAS_COMPUTE_32F = 68 };
-enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
+enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16BF = 14, CUDA_R_8F_E4M3 = 28 };
 enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 };
 enum cublasLtMatmulDescAttributes_t { CUBLASLT_MATMUL_DESC_TRANSA = 3, CUBLASLT_MATMUL_DESC_TRANSB = 4 };
 enum cublasLtMatmulPreferenceAttributes_t { CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1 };

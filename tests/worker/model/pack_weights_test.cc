@@ -179,6 +179,7 @@ class FullBackend final : public kernels::Backend {
   int num_ranks() const override { return 1; }
   std::unique_ptr<kernels::Buffer> allocate(int64_t) override { return nullptr; }
   bool all_agree(bool ok) override { return ok; }
+  int64_t packed_bytes(WeightFormat, int64_t, int64_t) const override { return 0; }
 
  private:
   std::optional<PackedWeight> do_pack(WeightFormat, Tensor, Tensor) override { return std::nullopt; }
