@@ -25,7 +25,12 @@ def test_checks_and_times_an_emulated_device(tmp_path):
     assert result["device"] == "emulated GPU" and result["shape"] == "nano" and result["seed"] == 5
     assert len(result["checks"]) > 50 and all(check["problem"] == "" for check in result["checks"])
     names = {measurement["name"] for measurement in result["measurements"]}
-    assert {"step, decode, 20 tokens x 2", "step, decode by graph, 20 tokens x 2", "step, prefill x 8"} <= names
+    for weights in ("bf16", "fp8"):
+        assert {
+            f"step, decode, {weights}, 20 tokens x 2",
+            f"step, decode by graph, {weights}, 20 tokens x 2",
+            f"step, prefill, {weights} x 8",
+        } <= names
     assert all(measurement["seconds"] > 0 and measurement["share"] > 0 for measurement in result["measurements"])
 
 

@@ -20,24 +20,36 @@ constexpr float kEpsilon = 1e-5f;
 }  // namespace
 
 std::optional<SyntheticRank> SyntheticRank::create(kernels::Backend& rank, const RankShape& shape,
-                                                   int64_t max_rows, int64_t max_tokens) {
-  SyntheticRank synthetic(rank, shape);
+                                                   kernels::WeightFormat format, int64_t max_rows,
+                                                   int64_t max_tokens) {
+  SyntheticRank synthetic(rank, shape, format);
   if (!synthetic.allocate(max_rows, max_tokens)) return std::nullopt;
   return synthetic;
 }
 
+int64_t SyntheticRank::num_parameters() const {
+  return shape_->num_layers * shape_->layer_parameters();
+}
+
 int64_t SyntheticRank::weight_bytes() const {
-  return shape_->num_layers * shape_->layer_parameters() * size_of(DType::kBFloat16);
+  int64_t num_bytes = 0;
+  for (const Layer& layer : layers_) {
+    for (const PackedWeight* const weight :
+         {&layer.query, &layer.key, &layer.value, &layer.output, &layer.up, &layer.down}) {
+      num_bytes += weight->num_bytes;
+    }
+  }
+  return num_bytes;
 }
 
 int64_t SyntheticRank::kv_bytes_of_token() const {
   return shape_->num_layers * 2 * shape_->num_kv_heads * shape_->head_dim * size_of(DType::kBFloat16);
 }
 
-// bf16 between -1/16 and 1/16, the same few megabytes again and again: zeros would need less power than
-// numbers.
-std::unique_ptr<kernels::Buffer> SyntheticRank::random_buffer(int64_t num_bytes) {
-  static const std::vector<uint16_t> pattern = [] {
+// bf16 between -1/16 and 1/16, or fp8 below 2, the same few megabytes again and again: zeros would need less
+// power than numbers.
+std::unique_ptr<kernels::Buffer> SyntheticRank::random_buffer(DType type, int64_t num_bytes) {
+  static const std::vector<uint16_t> bfloat16s = [] {
     std::mt19937 random(11);
     std::vector<uint16_t> values(size_t{4} << 20);
     for (uint16_t& x : values) {
@@ -46,6 +58,14 @@ std::unique_ptr<kernels::Buffer> SyntheticRank::random_buffer(int64_t num_bytes)
     }
     return values;
   }();
+  // Without the highest bit of the exponent there is no NaN, neither in fp8 nor in the fp32 of its scales.
+  static const std::vector<uint16_t> float8s = [] {
+    std::mt19937 random(12);
+    std::vector<uint16_t> values(bfloat16s.size());
+    for (uint16_t& x : values) x = static_cast<uint16_t>(random() & 0xbfbf);
+    return values;
+  }();
+  const std::vector<uint16_t>& pattern = type == DType::kFloat8E4M3 ? float8s : bfloat16s;
   std::unique_ptr<kernels::Buffer> buffer = rank_->allocate(num_bytes);
   if (buffer == nullptr) return nullptr;
   const auto pattern_bytes = static_cast<int64_t>(pattern.size() * sizeof(uint16_t));
@@ -54,6 +74,13 @@ std::unique_ptr<kernels::Buffer> SyntheticRank::random_buffer(int64_t num_bytes)
                   std::min(pattern_bytes, num_bytes - done));
   }
   return buffer;
+}
+
+// Without memory where the device has none.
+PackedWeight SyntheticRank::random_weight(int64_t num_columns, int64_t depth) {
+  const DType type = format_ == kernels::WeightFormat::kFloat8 ? DType::kFloat8E4M3 : DType::kBFloat16;
+  const int64_t num_bytes = rank_->packed_bytes(format_, num_columns, depth);
+  return {format_, num_columns, depth, num_bytes, random_buffer(type, num_bytes)};
 }
 
 bool SyntheticRank::allocate(int64_t max_rows, int64_t max_tokens) {
@@ -74,9 +101,7 @@ bool SyntheticRank::allocate(int64_t max_rows, int64_t max_tokens) {
   if (rotary_.storage == nullptr) return false;
   bool has_memory = true;
   const auto weight = [&](int64_t num_columns, int64_t depth) {
-    const int64_t num_bytes = num_columns * depth * size_of(DType::kBFloat16);
-    PackedWeight packed = {kernels::WeightFormat::kBFloat16, num_columns, depth, num_bytes,
-                           random_buffer(num_bytes)};
+    PackedWeight packed = random_weight(num_columns, depth);
     has_memory = has_memory && packed.storage != nullptr;
     return packed;
   };
@@ -96,7 +121,7 @@ bool SyntheticRank::allocate(int64_t max_rows, int64_t max_tokens) {
   for (Layer& layer : layers_) {
     const int64_t num_bytes = num_blocks_ * kBlockSize * kv_size * size_of(DType::kBFloat16);
     for (Tensor* const part : {&layer.kv.keys, &layer.kv.values}) {
-      layer.storage.push_back(random_buffer(num_bytes));
+      layer.storage.push_back(random_buffer(DType::kBFloat16, num_bytes));
       if (layer.storage.back() == nullptr) return false;
       *part = Tensor(layer.storage.back()->data(), DType::kBFloat16,
                      {num_blocks_, kBlockSize, s.num_kv_heads, s.head_dim});

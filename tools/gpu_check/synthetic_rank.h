@@ -18,11 +18,13 @@ class SyntheticRank {
 
   // Nothing when the device has no memory for the weights and a sequence. Takes what is left for the KV
   // cache, as far as max_tokens need it.
-  static std::optional<SyntheticRank> create(kernels::Backend& rank, const RankShape& shape, int64_t max_rows,
+  static std::optional<SyntheticRank> create(kernels::Backend& rank, const RankShape& shape,
+                                             kernels::WeightFormat format, int64_t max_rows,
                                              int64_t max_tokens);
 
   int64_t max_tokens() const { return num_blocks_ * kBlockSize; }
-  int64_t weight_bytes() const;
+  int64_t num_parameters() const;     // of the linear layers
+  int64_t weight_bytes() const;       // of the same
   int64_t kv_bytes_of_token() const;  // over all layers
 
   // One step, until the device has been told of all of it.
@@ -51,9 +53,11 @@ class SyntheticRank {
     std::vector<kernels::AttentionChunk> chunks;
   };
 
-  SyntheticRank(kernels::Backend& rank, const RankShape& shape) : rank_(&rank), shape_(&shape) {}
+  SyntheticRank(kernels::Backend& rank, const RankShape& shape, kernels::WeightFormat format)
+      : rank_(&rank), shape_(&shape), format_(format) {}
   bool allocate(int64_t max_rows, int64_t max_tokens);
-  std::unique_ptr<kernels::Buffer> random_buffer(int64_t num_bytes);
+  kernels::PackedWeight random_weight(int64_t num_columns, int64_t depth);
+  std::unique_ptr<kernels::Buffer> random_buffer(kernels::DType type, int64_t num_bytes);
   Input decodes(int64_t batch, int64_t context) const;
   Input chunk(int64_t num_rows) const;
   void run(const Input& input);
@@ -64,6 +68,7 @@ class SyntheticRank {
 
   kernels::Backend* rank_;
   const RankShape* shape_;
+  kernels::WeightFormat format_;
   int64_t num_blocks_ = 0;
   std::vector<Layer> layers_;
   std::unique_ptr<kernels::Buffer> hidden_, normed_, query_, key_, value_, attention_, projected_, up_,

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/launch.h"
 #include "tools/gpu_check/synthetic_rank.h"
@@ -77,8 +78,15 @@ Peaks measure_peaks(kernels::Backend& rank, int device, const RankShape& shape) 
 
 class Timer {
  public:
-  Timer(kernels::Backend& rank, const RankShape& shape, SyntheticRank& synthetic, Report& report)
-      : rank_(rank), shape_(shape), synthetic_(synthetic), report_(report), something_(rank.allocate(4)) {}
+  // format: of the synthetic rank's weights, as the steps' names give it.
+  Timer(kernels::Backend& rank, const RankShape& shape, const char* format, SyntheticRank& synthetic,
+        Report& report)
+      : rank_(rank),
+        shape_(shape),
+        format_(format),
+        synthetic_(synthetic),
+        report_(report),
+        something_(rank.allocate(4)) {}
 
   void time_ops() {
     const auto rows = shape_.prefills.back();
@@ -111,12 +119,13 @@ class Timer {
 
   void time_steps() {
     const auto weights = static_cast<double>(synthetic_.weight_bytes());
+    const auto products = 2 * static_cast<double>(synthetic_.num_parameters());  // of one row
     const auto token = static_cast<double>(synthetic_.kv_bytes_of_token());
     const auto layers = static_cast<double>(shape_.num_layers);
     for_each_decode([&](int64_t batch, int64_t context) {
       const double bytes = weights + static_cast<double>(batch * context) * token;
-      const double operations = weights * static_cast<double>(batch);  // two for each parameter of two bytes
-      const std::string name = std::to_string(context) + " tokens";
+      const double operations = products * static_cast<double>(batch);
+      const std::string name = format_ + ", " + std::to_string(context) + " tokens";
       add(
           "step, decode, " + name, batch, [&] { synthetic_.decode(batch, context); }, bytes, operations);
       add(
@@ -125,9 +134,9 @@ class Timer {
     });
     for (const int64_t rows : shape_.prefills) {
       const double operations =
-          weights * static_cast<double>(rows) + layers * attention_operations(rows, rows) / 2;
+          products * static_cast<double>(rows) + layers * attention_operations(rows, rows) / 2;
       add(
-          "step, prefill", rows, [&] { synthetic_.prefill(rows); }, weights, operations);
+          "step, prefill, " + format_, rows, [&] { synthetic_.prefill(rows); }, weights, operations);
     }
   }
 
@@ -148,8 +157,9 @@ class Timer {
         if (batch * (context + SyntheticRank::kBlockSize) <= synthetic_.max_tokens()) {
           function(batch, context);
         } else {
-          const std::string line = "decode of " + std::to_string(batch) + " x " + std::to_string(context) +
-                                   " tokens: memory for " + std::to_string(synthetic_.max_tokens());
+          const std::string line = format_ + ", decode of " + std::to_string(batch) + " x " +
+                                   std::to_string(context) + " tokens: memory for " +
+                                   std::to_string(synthetic_.max_tokens());
           if (std::ranges::count(report_.left_out, line) == 0) report_.left_out.push_back(line);
         }
       }
@@ -168,6 +178,7 @@ class Timer {
 
   kernels::Backend& rank_;
   const RankShape& shape_;
+  const std::string format_;
   SyntheticRank& synthetic_;
   Report& report_;
   const std::unique_ptr<kernels::Buffer> something_;
@@ -182,15 +193,22 @@ void time_rank(kernels::Backend& rank, int device, const RankShape& shape, Repor
   const int64_t max_tokens =
       std::max(shape.decode_batches.back() * (shape.decode_contexts.back() + 2 * SyntheticRank::kBlockSize),
                shape.prefills.back() + SyntheticRank::kBlockSize);
-  std::optional<SyntheticRank> synthetic = SyntheticRank::create(rank, shape, max_rows, max_tokens);
-  if (!synthetic) {
-    report.left_out.push_back("everything but copy and product: no device memory for the rank");
-    return;
+  for (const kernels::WeightFormat format :
+       {kernels::WeightFormat::kBFloat16, kernels::WeightFormat::kFloat8}) {
+    const std::string name = name_of(format);
+    if (format == kernels::WeightFormat::kFloat8 && !kernels::has_fp8_products(device)) {
+      report.left_out.push_back("fp8: the device multiplies none");
+      continue;
+    }
+    std::optional<SyntheticRank> synthetic = SyntheticRank::create(rank, shape, format, max_rows, max_tokens);
+    if (!synthetic) {
+      report.left_out.push_back(name + ": no device memory for the rank");
+      continue;
+    }
+    Timer timer(rank, shape, name.c_str(), *synthetic, report);
+    if (format == kernels::WeightFormat::kBFloat16) timer.time_ops();  // which know no weights but one
+    timer.time_steps();
   }
-  Timer timer(rank, shape, *synthetic, report);
-  timer.time_ops();
-  timer.time_steps();
-  report.left_out.push_back("fp8: the backend has no fp8 products yet");
 }
 
 }  // namespace octet::gpu_check
