@@ -108,7 +108,8 @@ void add_time_flags(Flags& flags, WorkerConfig& c) {
                      "How long one step may take before the lead gives the epoch up and forms a new one.");
   flags.add_duration(
       "join-timeout", &c.join_timeout, milliseconds(10), hours(1),
-      "How long the stages may take to build the links of an epoch, and as long again to warm up.");
+      "How long the stages may take to build the links of an epoch, and as long again to warm up; on GPUs, "
+      "also how long a stage's may take to find each other.");
   flags.add_duration(
       "drain-timeout", &c.drain_timeout, Duration::zero(), hours(24),
       "How long running sequences may take to end after SIGTERM or SIGINT. A second signal ends the "

@@ -35,8 +35,11 @@ absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cuda_ranks(c
                                     "8.9; with auto, weights that are fp8 in the checkpoint become bf16"));
     }
   }
-  return kernels::make_cuda_ranks(
-      devices, config.deterministic ? kernels::Determinism::kDeterministic : kernels::Determinism::kFast);
+  kernels::CudaOptions options;
+  if (config.deterministic) options.determinism = kernels::Determinism::kDeterministic;
+  options.join_timeout = config.join_timeout;
+  options.step_timeout = config.step_timeout;
+  return kernels::make_cuda_ranks(devices, options);
 }
 
 }  // namespace octet::worker

@@ -49,6 +49,7 @@ StageConfig stage_config(const WorkerConfig& config) {
   stage.block_size = config.block_size;
   stage.max_batch_tokens = config.max_batch_tokens;
   if (config.kv_cache_mib > 0) stage.kv_cache_bytes = config.kv_cache_mib << 20;
+  stage.join_timeout = config.join_timeout;
   stage.step_timeout = config.step_timeout;
   return stage;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/deadline.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/launch.h"
@@ -21,8 +22,9 @@ namespace {
 
 using cuda::check;
 
-constexpr int kLeastCapability = 80;           // of all
-constexpr int kLeastFp8Capability = 89;        // of products of fp8
+constexpr int kLeastCapability = 80;     // of all
+constexpr int kLeastFp8Capability = 89;  // of products of fp8
+constexpr int kLooksBetweenHealthChecks = 1000;
 constexpr int64_t kBucketRows = 64;            // of a deterministic product
 constexpr int64_t kWorkspaceBytes = 32 << 20;  // what cuBLAS takes by default on sm_90
 
@@ -70,11 +72,12 @@ class Stream {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int rank, int device, std::shared_ptr<cuda::RankGroup> group, Determinism determinism)
+  CudaBackend(int rank, int device, std::shared_ptr<cuda::RankGroup> group, const CudaOptions& options)
       : rank_(rank),
         device_(device),
         group_(std::move(group)),
-        is_deterministic_(determinism == Determinism::kDeterministic),
+        is_deterministic_(options.determinism == Determinism::kDeterministic),
+        step_timeout_(options.step_timeout),
         stream_(device) {
     check(cudaSetDevice(device), "cudaSetDevice");
     check(cudaDeviceGetAttribute(&num_multiprocessors_, cudaDevAttrMultiProcessorCount, device),
@@ -129,7 +132,20 @@ class CudaBackend final : public Backend {
  private:
   // Waits for everything put on the stream.
   void synchronize() {
-    check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
+    int num_looks = 0;
+    const auto is_done = [&] {
+      const cudaError_t state = cudaStreamQuery(stream_.get());
+      if (state != cudaErrorNotReady) {
+        check(state, "cudaStreamQuery");
+        return true;
+      }
+      if (++num_looks % kLooksBetweenHealthChecks == 0) group_->check_health(rank_);
+      return false;
+    };
+    cuda::wait_until(is_done, step_timeout_, [&] {
+      return "rank " + std::to_string(rank_) + ": CUDA device " + std::to_string(device_) +
+             ", or another rank that it waits for, has not answered";
+    });
     on_their_way_.clear();
   }
 
@@ -337,6 +353,7 @@ class CudaBackend final : public Backend {
   const int device_;
   const std::shared_ptr<cuda::RankGroup> group_;
   const bool is_deterministic_;
+  const std::chrono::steady_clock::duration step_timeout_;
   const Stream stream_;
   cuda::Queue queue_{stream_.get()};
   cuda::GraphCache graphs_{queue_};
@@ -413,17 +430,16 @@ std::optional<std::string> find_cuda_problem(int device) {
 }
 
 std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices,
-                                                      Determinism determinism) {
+                                                      const CudaOptions& options) {
   for (const int device : devices) {
     const std::optional<std::string> problem = find_cuda_problem(device);
     OCTET_CHECK(!problem.has_value(), *problem);
   }
-  const auto group = std::make_shared<cuda::RankGroup>(devices);
+  const auto group = std::make_shared<cuda::RankGroup>(devices, options.join_timeout, options.step_timeout);
   std::vector<std::unique_ptr<Backend>> ranks;
   ranks.reserve(devices.size());
   for (const int device : devices) {
-    ranks.push_back(
-        std::make_unique<CudaBackend>(static_cast<int>(ranks.size()), device, group, determinism));
+    ranks.push_back(std::make_unique<CudaBackend>(static_cast<int>(ranks.size()), device, group, options));
   }
   return ranks;
 }

@@ -6,6 +6,7 @@
 // so do fp8 weights, by activations that are fp8 with a scale for each row; else they are multiplied as bf16.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,9 +38,16 @@ enum class Determinism {
                    // order
 };
 
+struct CudaOptions {
+  Determinism determinism = Determinism::kFast;
+  // After these, a device or another rank that does not answer ends the process with a line that says so.
+  std::chrono::steady_clock::duration join_timeout = std::chrono::seconds(60);  // in making communicators
+  std::chrono::steady_clock::duration step_timeout = std::chrono::seconds(10);  // in a wait for a device
+};
+
 // A stage's ranks, one on each of the devices; each is then called from a thread of its own. Requires
 // !find_cuda_problem() of each, and no device twice.
 std::vector<std::unique_ptr<Backend>> make_cuda_ranks(const std::vector<int>& devices,
-                                                      Determinism determinism = Determinism::kFast);
+                                                      const CudaOptions& options = {});
 
 }  // namespace octet::kernels

@@ -2,38 +2,80 @@
 
 #include <nccl.h>
 
-#include "base/check.h"
+#include <string>
+
+#include "kernels/cuda/deadline.h"
 #include "kernels/cuda/launch.h"
 
 namespace octet::kernels::cuda {
 namespace {
 
-void check(ncclResult_t result, const char* what) {
-  OCTET_CHECK(result == ncclSuccess, what, ": ", ncclGetErrorString(result));
+// Of a call that may return before it is done. comm: whose last words to print, or none.
+void check(ncclResult_t result, const char* what, ncclComm* comm = nullptr) {
+  if (result == ncclSuccess || result == ncclInProgress) return;
+  const char* const detail = comm == nullptr ? "" : ncclGetLastError(comm);
+  end_process(std::string("NCCL between the GPUs of this stage: ") + what + ": " +
+              ncclGetErrorString(result) +
+              (detail == nullptr || *detail == '\0' ? "" : std::string(", ") + detail));
 }
 
 }  // namespace
 
-RankGroup::RankGroup(const std::vector<int>& devices) : comms_(devices.size()) {
-  check(ncclCommInitAll(comms_.data(), num_ranks(), devices.data()), "ncclCommInitAll");
+// As in NCCL's own example of non-blocking communicators of one process:
+// https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/usage/communicators.html
+RankGroup::RankGroup(const std::vector<int>& devices, Timeout join_timeout, Timeout step_timeout)
+    : comms_(devices.size()), step_timeout_(step_timeout) {
+  ncclUniqueId id;
+  check(ncclGetUniqueId(&id), "ncclGetUniqueId");
+  check(ncclGroupStart(), "ncclGroupStart");
+  for (int rank = 0; rank < num_ranks(); ++rank) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    check(cudaSetDevice(devices[static_cast<size_t>(rank)]), "cudaSetDevice");
+    check(ncclCommInitRankConfig(&comms_[static_cast<size_t>(rank)], num_ranks(), id, rank, &config),
+          "ncclCommInitRankConfig");
+  }
+  check(ncclGroupEnd(), "ncclGroupEnd");
+  for (int rank = 0; rank < num_ranks(); ++rank) settle(rank, join_timeout, "making the communicators");
 }
 
 RankGroup::~RankGroup() {
+  for (const ncclComm_t comm : comms_) check(ncclCommFinalize(comm), "ncclCommFinalize", comm);
+  for (int rank = 0; rank < num_ranks(); ++rank) settle(rank, step_timeout_, "ending the communicators");
   for (const ncclComm_t comm : comms_) ncclCommDestroy(comm);
+}
+
+void RankGroup::settle(int rank, Timeout timeout, const char* what) {
+  const auto is_settled = [&] {
+    ncclResult_t state = ncclSuccess;
+    check(ncclCommGetAsyncError(comm(rank), &state), "ncclCommGetAsyncError", comm(rank));
+    check(state, what, comm(rank));
+    return state != ncclInProgress;
+  };
+  wait_until(is_settled, timeout,
+             [&] { return "rank " + std::to_string(rank) + ": NCCL has not finished " + what; });
+}
+
+void RankGroup::check_health(int rank) {
+  ncclResult_t state = ncclSuccess;
+  check(ncclCommGetAsyncError(comm(rank), &state), "ncclCommGetAsyncError", comm(rank));
+  check(state, "an error on the way", comm(rank));
 }
 
 void RankGroup::all_reduce(int rank, float* data, int64_t count, Queue& queue) {
   if (queue.notes(ncclSum, data, count)) return;
-  check(ncclAllReduce(data, data, static_cast<size_t>(count), ncclFloat32, ncclSum,
-                      comms_[static_cast<size_t>(rank)], queue.stream()),
-        "ncclAllReduce");
+  const ncclResult_t result =
+      ncclAllReduce(data, data, static_cast<size_t>(count), ncclFloat32, ncclSum, comm(rank), queue.stream());
+  check(result, "ncclAllReduce", comm(rank));
+  if (result == ncclInProgress) settle(rank, step_timeout_, "ncclAllReduce");
 }
 
 void RankGroup::all_gather(int rank, const float* data, float* gathered, int64_t count, Queue& queue) {
   if (queue.notes(data, gathered, count)) return;
-  check(ncclAllGather(data, gathered, static_cast<size_t>(count), ncclFloat32,
-                      comms_[static_cast<size_t>(rank)], queue.stream()),
-        "ncclAllGather");
+  const ncclResult_t result =
+      ncclAllGather(data, gathered, static_cast<size_t>(count), ncclFloat32, comm(rank), queue.stream());
+  check(result, "ncclAllGather", comm(rank));
+  if (result == ncclInProgress) settle(rank, step_timeout_, "ncclAllGather");
 }
 
 bool RankGroup::all_agree(bool ok) {

@@ -1,6 +1,7 @@
 // What the ranks of a stage do together: NCCL between their devices, and a word between their host threads.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -12,11 +13,14 @@ namespace octet::kernels::cuda {
 
 class Queue;  // launch.h
 
-// Shared by the ranks of one process; each calls from a thread of its own.
+// Shared by the ranks of one process; each calls from a thread of its own. Its communicators do not block:
+// where NCCL fails, or is not done after a timeout, the process ends with a line that says so.
 class RankGroup {
  public:
-  // devices: [num_ranks], a device for each rank.
-  explicit RankGroup(const std::vector<int>& devices);
+  // devices: [num_ranks], a device for each rank. join_timeout: for making the communicators; step_timeout:
+  // for whatever comes after.
+  RankGroup(const std::vector<int>& devices, std::chrono::steady_clock::duration join_timeout,
+            std::chrono::steady_clock::duration step_timeout);
   ~RankGroup();
   RankGroup(const RankGroup&) = delete;
   RankGroup& operator=(const RankGroup&) = delete;
@@ -27,11 +31,19 @@ class RankGroup {
   void all_reduce(int rank, float* data, int64_t count, Queue& queue);
   void all_gather(int rank, const float* data, float* gathered, int64_t count, Queue& queue);
 
+  // Ends the process if NCCL has noticed an error since: a rank that waits for its device asks now and then.
+  void check_health(int rank);
+
   // Whether every rank passed true. Waits for all of them.
   bool all_agree(bool ok);
 
  private:
+  // Until the communicator has done what it was last told.
+  void settle(int rank, std::chrono::steady_clock::duration timeout, const char* what);
+  ncclComm* comm(int rank) const { return comms_[static_cast<size_t>(rank)]; }
+
   std::vector<ncclComm*> comms_;  // [num_ranks]
+  const std::chrono::steady_clock::duration step_timeout_;
 
   std::mutex mutex_;  // of what follows
   std::condition_variable met_;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/cuda_emulator/include/cuda_runtime.h"
+#include "tests/cuda_emulator/include/nccl.h"
 #include "tests/cuda_emulator/traffic.h"
 
 namespace cuda_emulator {
@@ -24,6 +25,12 @@ void set_multiprocessors(int count);
 
 // The call-th call from now on of a function that returns a cudaError_t gives this error and does nothing.
 void fail_call(int call, cudaError_t error);
+
+// From now on the device finishes nothing, until it is told to or reset(); who waits for it waits on.
+void set_hanging(int device, bool is_hanging);
+
+// What communicators say of themselves until reset(), in place of how they are, unless it is ncclSuccess.
+void set_nccl_state(ncclResult_t state);
 
 // The first thing that a kernel did wrong since reset(), which names the kernel's thread and the memory;
 // empty if all went well. Since then every call of its device gives cudaErrorLaunchFailure.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -100,9 +101,18 @@ TEST_F(EmulatorTest, WorkRunsWhenTheHostWaitsForIt) {
 // Runs work(rank, its communicator, its stream) for two ranks at the same time.
 template <typename Work>
 void run_two_ranks(const Work& work) {
-  const int devices[] = {0, 1};
+  ncclUniqueId id;
+  ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
   ncclComm_t comms[2] = {};
-  ASSERT_EQ(ncclCommInitAll(comms, 2, devices), ncclSuccess);
+  for (int rank = 0; rank < 2; ++rank) {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    ASSERT_EQ(cudaSetDevice(rank), cudaSuccess);
+    ASSERT_EQ(ncclCommInitRankConfig(&comms[rank], 2, id, rank, &config), ncclInProgress);
+    ncclResult_t state = ncclInternalError;
+    ASSERT_EQ(ncclCommGetAsyncError(comms[rank], &state), ncclSuccess);
+    ASSERT_EQ(state, rank == 0 ? ncclInProgress : ncclSuccess);  // once all have joined
+  }
   std::vector<std::thread> threads;
   threads.reserve(2);
   for (int rank = 0; rank < 2; ++rank) {
@@ -142,6 +152,26 @@ TEST_F(EmulatorTest, RanksThatBringDifferentSizesAreToldSo) {
     EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorLaunchFailure);
   });
   EXPECT_EQ(first_fault(), "NCCL: ranks bring 3 and 4 elements");
+}
+
+TEST_F(EmulatorTest, AStreamIsNotReadyWhileItsDeviceHangsOrAPeerIsMissing) {
+  float* const data = allocate<float>(1);
+  ASSERT_EQ(cudaMemsetAsync(data, 0, sizeof(float), stream_), cudaSuccess);
+  set_hanging(0, true);
+  EXPECT_EQ(cudaStreamQuery(stream_), cudaErrorNotReady);
+  set_hanging(0, false);
+  EXPECT_EQ(cudaStreamQuery(stream_), cudaSuccess);
+  std::latch has_looked(2);
+  run_two_ranks([&](int rank, ncclComm_t comm, cudaStream_t stream) {
+    void* memory = nullptr;
+    ASSERT_EQ(cudaMalloc(&memory, sizeof(float)), cudaSuccess);
+    ASSERT_EQ(ncclAllReduce(memory, memory, 1, ncclFloat32, ncclSum, comm, stream), ncclSuccess);
+    if (rank == 0) {
+      EXPECT_EQ(cudaStreamQuery(stream), cudaErrorNotReady);
+    }
+    has_looked.arrive_and_wait();
+    EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  });
 }
 
 TEST_F(EmulatorTest, FreeingMemoryWaitsForWorkThatUsesIt) {

@@ -1,21 +1,30 @@
 // Collectives: the ranks meet, the last one computes for all.
 #include "tests/cuda_emulator/include/nccl.h"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
-#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/cuda_emulator/device_memory.h"
+#include "tests/cuda_emulator/emulator.h"
 #include "tests/cuda_emulator/stream.h"
 
 namespace cuda_emulator {
 namespace {
 
-constexpr std::chrono::minutes kPatience{1};
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::minutes kPatience{1};     // with ranks that do not come
+constexpr std::chrono::milliseconds kSlice{10};  // of it, between looks at other things
+
+std::atomic<ncclResult_t> nccl_state{ncclSuccess};
 
 enum class Collective { kAllReduce, kAllGather };
 
@@ -34,9 +43,12 @@ class Group {
 
   int num_ranks() const { return static_cast<int>(calls_.size()); }
 
-  // Returns when all ranks have called and their results are there; else what went wrong.
-  std::string meet(int rank, const Call& call) {
-    std::unique_lock lock(mutex_);
+  void join() { ++num_joined_; }
+  bool is_complete() const { return num_joined_ == num_ranks(); }
+
+  // The meeting that the rank has now come to; the last one computes for all.
+  uint64_t arrive(int rank, const Call& call) {
+    const std::lock_guard lock(mutex_);
     calls_[static_cast<size_t>(rank)] = call;
     const uint64_t meeting = meeting_;
     if (++num_arrived_ == calls_.size()) {
@@ -44,12 +56,15 @@ class Group {
       num_arrived_ = 0;
       ++meeting_;
       met_.notify_all();
-      return problem_;
     }
-    if (!met_.wait_for(lock, kPatience, [&] { return meeting_ != meeting; })) {
-      return "rank " + std::to_string(rank) + " of " + std::to_string(calls_.size()) +
-             " waits for the others";
-    }
+    return meeting;
+  }
+
+  // What went wrong in the meeting, or "" when the results are there; nothing while others are missing, for
+  // whom it waits a little. The rank has come to no later meeting.
+  std::optional<std::string> outcome(uint64_t meeting) {
+    std::unique_lock lock(mutex_);
+    if (!met_.wait_for(lock, kSlice, [&] { return meeting_ != meeting; })) return std::nullopt;
     return problem_;
   }
 
@@ -79,6 +94,7 @@ class Group {
     return "";
   }
 
+  std::atomic<int> num_joined_{0};
   std::mutex mutex_;
   std::condition_variable met_;
   std::vector<Call> calls_;  // [num_ranks]
@@ -87,6 +103,47 @@ class Group {
   std::string problem_;
 };
 
+// One rank's part of a collective, as work of its stream.
+class Visit {
+ public:
+  Visit(std::shared_ptr<Group> group, int rank, int device, const Call& call)
+      : group_(std::move(group)), rank_(rank), device_(device), call_(call) {}
+
+  bool operator()() {
+    if (!meeting_) {
+      meeting_ = group_->arrive(rank_, call_);
+      since_ = Clock::now();
+    }
+    std::optional<std::string> problem = group_->outcome(*meeting_);
+    if (!problem) {
+      if (Clock::now() - since_ < kPatience) return false;
+      problem = "rank " + std::to_string(rank_) + " of " + std::to_string(group_->num_ranks()) +
+                " waits for the others";
+    }
+    if (!problem->empty()) record_fault(device_, "NCCL: " + *problem);
+    return true;
+  }
+
+ private:
+  std::shared_ptr<Group> group_;
+  int rank_;
+  int device_;
+  Call call_;
+  std::optional<uint64_t> meeting_;  // once it has come
+  Clock::time_point since_;
+};
+
+// Groups that are being made, by their id.
+struct Groups {
+  std::mutex mutex;
+  int num_ids = 0;
+  std::map<int, std::shared_ptr<Group>> of_id;
+};
+Groups& groups() {
+  static Groups groups;
+  return groups;
+}
+
 bool holds(const void* memory, size_t count) {
   const auto address = reinterpret_cast<uintptr_t>(memory);
   const auto allocation = device_memory().find(address);
@@ -94,6 +151,11 @@ bool holds(const void* memory, size_t count) {
 }
 
 }  // namespace
+
+void set_nccl_state(ncclResult_t state) {
+  nccl_state = state;
+}
+
 }  // namespace cuda_emulator
 
 struct ncclComm {
@@ -109,10 +171,8 @@ using namespace cuda_emulator;
 ncclResult_t put(ncclComm_t comm, cudaStream_t stream, const Call& call, size_t to_count) {
   if (comm == nullptr || stream == nullptr || device_of(stream) != comm->device) return ncclInvalidArgument;
   if (!holds(call.from, call.count) || !holds(call.to, to_count)) return ncclInvalidArgument;
-  add_work(stream, [group = comm->group, rank = comm->rank, device = comm->device, call] {
-    const std::string problem = group->meet(rank, call);
-    if (!problem.empty()) record_fault(device, "NCCL: " + problem);
-  });
+  if (!comm->group->is_complete()) return ncclInProgress;
+  add_work(stream, Work(Visit(comm->group, comm->rank, comm->device, call)));
   return ncclSuccess;
 }
 
@@ -130,17 +190,58 @@ const char* ncclGetErrorString(ncclResult_t result) {
       return "ncclInternalError";
     case ncclInvalidArgument:
       return "ncclInvalidArgument";
+    case ncclInvalidUsage:
+      return "ncclInvalidUsage";
+    case ncclInProgress:
+      return "ncclInProgress";
   }
   return "unknown";
 }
 
-ncclResult_t ncclCommInitAll(ncclComm_t* comms, int num_devices, const int* devices) {
-  if (num_devices < 1) return ncclInvalidArgument;
-  const auto group = std::make_shared<Group>(num_devices);
-  for (int rank = 0; rank < num_devices; ++rank) {
-    if (devices[rank] < 0 || devices[rank] >= device_memory().num_devices()) return ncclInvalidArgument;
-    comms[rank] = new ncclComm{group, rank, devices[rank]};
-  }
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  const std::lock_guard lock(groups().mutex);
+  const int number = groups().num_ids++;
+  *id = {};
+  std::memcpy(id->internal, &number, sizeof number);
+  return ncclSuccess;
+}
+
+ncclResult_t ncclGroupStart() {
+  return ncclSuccess;
+}
+ncclResult_t ncclGroupEnd() {
+  return ncclSuccess;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int num_ranks, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config) {
+  if (config->blocking != 0) return ncclInvalidUsage;
+  if (num_ranks < 1 || rank < 0 || rank >= num_ranks) return ncclInvalidArgument;
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return ncclUnhandledCudaError;
+  int number = 0;
+  std::memcpy(&number, id.internal, sizeof number);
+  const std::lock_guard lock(groups().mutex);
+  std::shared_ptr<Group>& group = groups().of_id[number];
+  if (group == nullptr) group = std::make_shared<Group>(num_ranks);
+  if (group->num_ranks() != num_ranks) return ncclInvalidArgument;
+  *comm = new ncclComm{group, rank, device};
+  group->join();
+  if (group->is_complete()) groups().of_id.erase(number);
+  return ncclInProgress;
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
+  *state = nccl_state;
+  if (*state == ncclSuccess && !comm->group->is_complete()) *state = ncclInProgress;
+  return ncclSuccess;
+}
+
+const char* ncclGetLastError(ncclComm_t) {
+  return "";
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t) {
   return ncclSuccess;
 }
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "tests/cuda_emulator/block.h"
 #include "tests/cuda_emulator/device_memory.h"
@@ -19,13 +20,13 @@
 struct CUstream_st {
   int device = 0;
   std::recursive_mutex mutex;  // of work, and held while it is done
-  std::deque<std::function<void()>> work;
-  std::optional<std::deque<std::function<void()>>> captured;  // while it is captured
+  std::deque<cuda_emulator::Work> work;
+  std::optional<std::deque<cuda_emulator::Work>> captured;  // while it is captured
 };
 
 struct CUgraph_st {
   int device = 0;
-  std::deque<std::function<void()>> work;
+  std::deque<cuda_emulator::Work> work;
 };
 struct CUgraphExec_st {
   CUgraph_st graph;
@@ -49,7 +50,8 @@ std::atomic<int> graph_launches{0};
 struct Faults {
   std::mutex mutex;
   std::string first;
-  std::vector<bool> broken;  // [devices]
+  std::vector<bool> broken;   // [devices]
+  std::vector<bool> hanging;  // [devices]
   int calls_until_failure = 0;
   cudaError_t failure = cudaSuccess;
 };
@@ -105,14 +107,25 @@ void run_grid(Kernel kernel) {
   }
 }
 
-// Work after a kernel's fault is not done, as on the device.
-void finish(cudaStream_t stream) {
+bool is_hanging(int device) {
+  const std::lock_guard lock(faults().mutex);
+  return faults().hanging[static_cast<size_t>(device)];
+}
+
+// Does work until there is none, or some that waits for another device; whether there is none. Work after a
+// kernel's fault is not done, as on the device.
+bool advance(cudaStream_t stream) {
   const std::lock_guard lock(stream->mutex);
   while (!stream->work.empty()) {
-    const std::function<void()> work = std::move(stream->work.front());
+    if (is_hanging(stream->device)) return false;
+    if (!is_broken(stream->device) && !stream->work.front()()) return false;
     stream->work.pop_front();
-    if (!is_broken(stream->device)) work();
   }
+  return true;
+}
+
+void finish(cudaStream_t stream) {
+  while (!advance(stream)) std::this_thread::yield();
 }
 
 bool valid(const dim3& grid, const dim3& block, size_t shared_bytes) {
@@ -147,6 +160,13 @@ bool valid_memory(const void* memory, size_t num_bytes) {
 }  // namespace
 
 void add_work(cudaStream_t stream, std::function<void()> work) {
+  add_work(stream, Work([work = std::move(work)] {
+             work();
+             return true;
+           }));
+}
+
+void add_work(cudaStream_t stream, Work work) {
   const std::lock_guard lock(stream->mutex);
   (stream->captured ? *stream->captured : stream->work).push_back(std::move(work));
 }
@@ -166,6 +186,7 @@ void reset(int num_devices, size_t bytes_per_device) {
   const std::lock_guard lock(faults().mutex);
   faults().first.clear();
   faults().broken.assign(static_cast<size_t>(num_devices), false);
+  faults().hanging.assign(static_cast<size_t>(num_devices), false);
   faults().calls_until_failure = 0;
   current_device = 0;
   last_error = cudaSuccess;
@@ -173,6 +194,7 @@ void reset(int num_devices, size_t bytes_per_device) {
   compute_capability = kCapability;
   multiprocessors = kMultiprocessors;
   graph_launches = 0;
+  set_nccl_state(ncclSuccess);
 }
 
 void set_driver_version(int version) {
@@ -191,6 +213,11 @@ void fail_call(int call, cudaError_t error) {
   const std::lock_guard lock(faults().mutex);
   faults().calls_until_failure = call;
   faults().failure = error;
+}
+
+void set_hanging(int device, bool is_hanging) {
+  const std::lock_guard lock(faults().mutex);
+  faults().hanging[static_cast<size_t>(device)] = is_hanging;
 }
 
 std::string first_fault() {
@@ -280,6 +307,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidResourceHandle";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
     case cudaErrorStreamCaptureUnsupported:
       return "cudaErrorStreamCaptureUnsupported";
   }
@@ -424,6 +453,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return give(is_broken(stream->device) ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  if (stream->captured) return give(cudaErrorStreamCaptureUnsupported);
+  if (!advance(stream)) return cudaErrorNotReady;
+  return give(is_broken(stream->device) ? cudaErrorLaunchFailure : cudaSuccess);
+}
+
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
   if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
@@ -469,7 +505,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
   if (executable->graph.device != stream->device) return give(cudaErrorInvalidValue);
-  for (const std::function<void()>& work : executable->graph.work) add_work(stream, work);
+  for (const Work& work : executable->graph.work) add_work(stream, work);
   ++graph_launches;
   return cudaSuccess;
 }

@@ -8,7 +8,11 @@
 
 namespace cuda_emulator {
 
+// Says whether it is done; if not it is called again.
+using Work = std::function<bool()>;
+
 // Runs when the host waits for the stream, after what was put there before.
+void add_work(cudaStream_t stream, Work work);
 void add_work(cudaStream_t stream, std::function<void()> work);
 
 int device_of(cudaStream_t stream);

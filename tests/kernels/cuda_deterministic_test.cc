@@ -23,7 +23,7 @@ class CudaDeterministicTest : public ::testing::TestWithParam<Determinism> {
     std::vector<int> devices;
     for (int i = 0; i < num_ranks; ++i) devices.push_back(i);
     Ranks ranks;
-    for (auto& rank : make_cuda_ranks(devices, GetParam()))
+    for (auto& rank : make_cuda_ranks(devices, {.determinism = GetParam()}))
       ranks.push_back(make_uploading_backend(std::move(rank)));
     return ranks;
   }

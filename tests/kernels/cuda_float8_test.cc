@@ -47,7 +47,7 @@ class CudaFloat8Test : public ::testing::Test {
   static std::unique_ptr<Backend> rank(int capability, Determinism determinism = Determinism::kFast) {
     cuda_emulator::reset(1);
     cuda_emulator::set_compute_capability(capability);
-    return make_uploading_backend(std::move(make_cuda_ranks({0}, determinism).front()));
+    return make_uploading_backend(std::move(make_cuda_ranks({0}, {.determinism = determinism}).front()));
   }
   static std::vector<float> multiply(Backend& rank, Tensor weight, Tensor scales, std::vector<float> input,
                                      int64_t rows, Epilogue epilogue = Epilogue::kNone) {

@@ -80,7 +80,8 @@ Ranks make_ranks(RanksOf backend, int num_ranks) {
   cuda_emulator::reset(num_ranks);
   std::vector<int> devices(static_cast<size_t>(num_ranks));
   std::iota(devices.begin(), devices.end(), 0);
-  for (std::unique_ptr<Backend>& rank : make_cuda_ranks(devices, Determinism::kDeterministic)) {
+  for (std::unique_ptr<Backend>& rank :
+       make_cuda_ranks(devices, {.determinism = Determinism::kDeterministic})) {
     ranks.push_back(make_uploading_backend(std::move(rank)));
   }
 #endif

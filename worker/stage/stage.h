@@ -48,7 +48,8 @@ struct StageConfig {
   // Over all ranks of the stage. Nothing: what weights and activations leave of the GPUs' memory, or
   // kCpuKvCacheBytes of the host's.
   std::optional<int64_t> kv_cache_bytes = std::nullopt;
-  Duration step_timeout = std::chrono::seconds(10);  // of one receive or send
+  Duration join_timeout = std::chrono::seconds(60);  // GPUs: of making the communicators
+  Duration step_timeout = std::chrono::seconds(10);  // of one receive or send, and of a wait for a GPU
 };
 
 // What a loaded stage holds, for Registry.Register.

@@ -10,6 +10,8 @@ enum ncclResult_t {
   ncclSystemError = 2,
   ncclInternalError = 3,
   ncclInvalidArgument = 4,
+  ncclInvalidUsage = 5,
+  ncclInProgress = 7,
 };
 enum ncclDataType_t { ncclInt32 = 2, ncclFloat32 = 7 };
 enum ncclRedOp_t { ncclSum = 0 };
@@ -17,12 +19,29 @@ typedef struct ncclComm* ncclComm_t;
 
 const char* ncclGetErrorString(ncclResult_t result);
 
-// comms: [num_devices] communicators of a new group, one for each device.
-ncclResult_t ncclCommInitAll(ncclComm_t* comms, int num_devices, const int* devices);
+struct ncclUniqueId {
+  char internal[128];
+};
+struct ncclConfig_t {
+  int blocking;
+};
+#define NCCL_CONFIG_INITIALIZER \
+  { 1 }
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id);
+ncclResult_t ncclGroupStart();
+ncclResult_t ncclGroupEnd();
+// On the current device. Only where config.blocking is 0: in progress until every rank has joined.
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int num_ranks, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config);
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state);
+const char* ncclGetLastError(ncclComm_t comm);
+ncclResult_t ncclCommFinalize(ncclComm_t comm);
 ncclResult_t ncclCommDestroy(ncclComm_t comm);
 
 // Put on the stream; done when the streams of all ranks have come to it. A group whose ranks do not all come
-// within a minute, or come with different sizes, is a fault of its device.
+// within a minute, or come with different sizes, is a fault of its device. ncclInProgress: while not every
+// rank has joined.
 ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
                            ncclComm_t comm, cudaStream_t stream);
 // to: [num_ranks * count]

@@ -38,8 +38,10 @@ class CudaStages : public testing::TestWithParam<Shape> {
       const StageConfig& config) {
     std::vector<int> devices(static_cast<size_t>(config.num_ranks));
     std::iota(devices.begin(), devices.end(), config.stage * config.num_ranks);
-    return kernels::make_cuda_ranks(
-        devices, config.deterministic ? kernels::Determinism::kDeterministic : kernels::Determinism::kFast);
+    kernels::CudaOptions options;
+    if (config.deterministic) options.determinism = kernels::Determinism::kDeterministic;
+    options.step_timeout = std::chrono::minutes(10);  // an emulated device is slow
+    return kernels::make_cuda_ranks(devices, options);
   }
 };
 
