@@ -15,6 +15,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/op_kernels.h"
 #include "kernels/cuda/pack_weight.h"
+#include "kernels/cuda/pinned_upload.h"
 #include "kernels/cuda/rank_group.h"
 
 namespace octet::kernels {
@@ -117,9 +118,10 @@ class CudaBackend final : public Backend {
 
   bool has_host_memory() const override { return false; }
   void upload(void* device, const void* host, int64_t num_bytes) override {
-    check(
-        cudaMemcpyAsync(device, host, static_cast<size_t>(num_bytes), cudaMemcpyHostToDevice, stream_.get()),
-        "upload");
+    check(cudaSetDevice(device_), "cudaSetDevice");
+    uploads_.put(device, num_bytes, 1, [&](char* to, int64_t first, int64_t count) {
+      std::memcpy(to, static_cast<const char*>(host) + first, static_cast<size_t>(count));
+    });
     synchronize();
   }
   void download(void* host, const void* device, int64_t num_bytes) override {
@@ -189,9 +191,6 @@ class CudaBackend final : public Backend {
   }
   std::optional<PackedWeight> do_pack(WeightFormat format, Tensor weight, Tensor scales) override {
     const DType type = element_type(format, weight.size(0), weight.size(1));
-    const cuda::HostWeight host = cuda::pack_weight(format, weight, scales, type);
-    const int64_t element_bytes = scales_offset(weight.size(0), weight.size(1), type);
-    const auto scale_bytes = static_cast<int64_t>(host.scales.size() * sizeof(float));
     PackedWeight packed = {.format = format,
                            .num_columns = weight.size(0),
                            .depth = weight.size(1),
@@ -200,8 +199,15 @@ class CudaBackend final : public Backend {
     packed.storage = allocate(packed.num_bytes);
     if (packed.storage == nullptr) return std::nullopt;
     auto* const memory = static_cast<char*>(packed.storage->data());
-    upload(memory, host.elements.data(), static_cast<int64_t>(host.elements.size()));
-    if (scale_bytes > 0) upload(memory + element_bytes, host.scales.data(), scale_bytes);
+    std::vector<float> column_scales(format == WeightFormat::kFloat8 ? static_cast<size_t>(weight.size(0))
+                                                                     : 0);
+    uploads_.put(memory, weight.size(0), weight.size(1) * size_of(type),
+                 [&](char* to, int64_t first, int64_t count) {
+                   cuda::pack_columns(format, weight, scales, type, first, count, to,
+                                      column_scales.empty() ? nullptr : column_scales.data() + first);
+                 });
+    upload(memory + scales_offset(weight.size(0), weight.size(1), type), column_scales.data(),
+           static_cast<int64_t>(column_scales.size() * sizeof(float)));
     return packed;
   }
   // What the elements of a packed weight are: fp8 where the device multiplies fp8, and the library matrices
@@ -362,6 +368,7 @@ class CudaBackend final : public Backend {
     StagingBuffer device;
   };
   std::array<Kept, kNumStaged> kept_;
+  cuda::PinnedUpload uploads_{stream_.get(), step_timeout_};
   std::deque<std::vector<std::byte>> on_their_way_;                      // to the device, until synchronize()
   const std::unique_ptr<Buffer> workspace_ = allocate(kWorkspaceBytes);  // of gemm_
   cuda::Gemm gemm_{workspace_ == nullptr ? nullptr : workspace_->data(),

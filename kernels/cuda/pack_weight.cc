@@ -1,10 +1,10 @@
 #include "kernels/cuda/pack_weight.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <utility>
 
 namespace octet::kernels::cuda {
 namespace {
@@ -24,17 +24,7 @@ float from_float8(uint8_t x) {
                                         : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
   return (x & 0x80) != 0 ? -magnitude : magnitude;
 }
-
-float element(const Tensor& weight, int64_t offset) {
-  const char* const data = weight.data<const char>();
-  if (weight.dtype() == DType::kFloat8E4M3) return from_float8(static_cast<uint8_t>(data[offset]));
-  float x = 0;
-  if (weight.dtype() == DType::kFloat32) {
-    std::memcpy(&x, data + 4 * offset, 4);  // may be aligned to two bytes only
-    return x;
-  }
-  uint16_t bits = 0;
-  std::memcpy(&bits, data + 2 * offset, 2);
+float from_bfloat16(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
@@ -42,84 +32,98 @@ constexpr float kLargestFloat8 = 448;
 
 // The nearest E4M3 to x, |x| <= 448, ties to even.
 uint8_t to_float8(float x) {
-  const float magnitude = std::abs(x);
-  // Steps of 2^-9 up to 2^-6, then eight in each power of two.
-  const int exponent = magnitude < 0x1p-6f ? -6 : std::ilogb(magnitude);
-  const auto steps = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 3 - exponent)));
-  return static_cast<uint8_t>((std::signbit(x) ? 0x80 : 0) | ((exponent + 6) * 8 + steps));
+  const auto bits = std::bit_cast<uint32_t>(x);
+  const uint32_t sign = bits >> 24 & 0x80;
+  const uint32_t magnitude = bits & 0x7fffffff;
+  if (std::bit_cast<float>(magnitude) < 0x1p-6f) {  // in steps of 2^-9
+    const float steps = std::nearbyint(std::bit_cast<float>(magnitude) * 0x1p9f);
+    return static_cast<uint8_t>(sign | static_cast<uint32_t>(steps));
+  }
+  constexpr uint32_t kDroppedBits = 20;  // of fp32's mantissa of 23
+  const uint32_t rounded = magnitude + (1u << (kDroppedBits - 1)) - 1 + (magnitude >> kDroppedBits & 1);
+  return static_cast<uint8_t>(sign | ((rounded >> kDroppedBits) - ((127 - 7) << 3)));
 }
 
-// Of the elements of a matrix from their offset on.
-float largest_magnitude(const Tensor& weight, int64_t offset) {
+// Calls function(x, k) for the elements of a column as fp32.
+template <typename Function>
+void for_each_element(const Tensor& weight, int64_t n, const Function& function) {
+  const int64_t offset = n * weight.row_stride();
+  const int64_t depth = weight.size(1);
+  if (weight.dtype() == DType::kFloat32) {
+    const float* const row = weight.data<const float>() + offset;
+    for (int64_t k = 0; k < depth; ++k) function(row[k], k);
+  } else if (weight.dtype() == DType::kBFloat16) {
+    const uint16_t* const row = weight.data<const uint16_t>() + offset;
+    for (int64_t k = 0; k < depth; ++k) function(from_bfloat16(row[k]), k);
+  } else {
+    static const std::array<float, 256> values = [] {
+      std::array<float, 256> all;
+      for (size_t code = 0; code < all.size(); ++code) all[code] = from_float8(static_cast<uint8_t>(code));
+      return all;
+    }();
+    const uint8_t* const row = weight.data<const uint8_t>() + offset;
+    for (int64_t k = 0; k < depth; ++k) function(values[row[k]], k);
+  }
+}
+
+void round_column(const Tensor& weight, int64_t n, float factor, uint16_t* to) {
+  for_each_element(weight, n, [&](float x, int64_t k) { to[k] = to_bfloat16(x * factor); });
+}
+
+void copy_column(const Tensor& weight, int64_t n, char* to) {
+  const int64_t element_bytes = size_of(weight.dtype());
+  std::memcpy(to, weight.data<const char>() + n * weight.row_stride() * element_bytes,
+              static_cast<size_t>(weight.size(1) * element_bytes));
+}
+
+// Calls keep(code, k) for every element of the column and returns its scale.
+template <typename Keep>
+float quantise_column(const Tensor& weight, int64_t n, const Keep& keep) {
   float largest = 0;
-  for (int64_t k = 0; k < weight.size(1); ++k) {
-    const float magnitude = std::abs(element(weight, offset + k));
-    if (std::isnan(magnitude)) return magnitude;
-    largest = std::max(largest, magnitude);
-  }
-  return largest;
+  for_each_element(weight, n, [&](float x, int64_t) {
+    const float magnitude = std::abs(x);
+    if (magnitude > largest || std::isnan(magnitude)) largest = magnitude;  // and stays a NaN
+  });
+  const float scale = largest / kLargestFloat8;
+  const bool is_flat = !(scale > 0) || std::isinf(scale);  // zeros, or not finite: the scale says so
+  for_each_element(weight, n, [&](float x, int64_t k) {
+    keep(to_float8(is_flat ? 0 : std::clamp(x / scale, -kLargestFloat8, kLargestFloat8)), k);
+  });
+  return scale;
 }
-
-class Packer {
- public:
-  Packer(Tensor weight, DType element_type) : weight_(weight), element_type_(element_type) {
-    packed_.elements.reserve(static_cast<size_t>(weight.num_elements() * size_of(element_type)));
-  }
-
-  void round_column(int64_t n, float factor) {
-    for (int64_t k = 0; k < weight_.size(1); ++k)
-      append(to_bfloat16(element(weight_, offset(n) + k) * factor));
-  }
-  // An fp8 matrix's.
-  void copy_column(int64_t n, float scale) {
-    packed_.scales.push_back(scale);
-    for (int64_t k = 0; k < weight_.size(1); ++k) append_float8(weight_.data<const uint8_t>()[offset(n) + k]);
-  }
-  void quantise_column(int64_t n) {
-    const float scale = largest_magnitude(weight_, offset(n)) / kLargestFloat8;
-    packed_.scales.push_back(scale);
-    const bool is_flat = !(scale > 0) || std::isinf(scale);  // zeros, or not finite: the scale says so
-    for (int64_t k = 0; k < weight_.size(1); ++k) {
-      const float x = is_flat ? 0 : element(weight_, offset(n) + k) / scale;
-      append_float8(to_float8(std::clamp(x, -kLargestFloat8, kLargestFloat8)));
-    }
-  }
-
-  HostWeight take() { return std::move(packed_); }
-
- private:
-  int64_t offset(int64_t n) const { return n * weight_.row_stride(); }
-  void append(uint16_t bits) {
-    packed_.elements.push_back(static_cast<char>(bits & 0xff));
-    packed_.elements.push_back(static_cast<char>(bits >> 8));
-  }
-  void append_float8(uint8_t code) {
-    if (element_type_ == DType::kBFloat16) return append(to_bfloat16(from_float8(code)));
-    packed_.elements.push_back(static_cast<char>(code));
-  }
-
-  const Tensor weight_;
-  const DType element_type_;
-  HostWeight packed_;
-};
 
 }  // namespace
 
-HostWeight pack_weight(WeightFormat format, Tensor weight, Tensor scales, DType element_type) {
+void pack_columns(WeightFormat format, Tensor weight, Tensor scales, DType element_type, int64_t first,
+                  int64_t count, char* elements, float* column_scales) {
   OCTET_CHECK(format != WeightFormat::kInt8, "the CUDA backend packs bf16 and fp8, not ", name_of(format));
   const bool is_fp8 = weight.dtype() == DType::kFloat8E4M3;
-  Packer packer(weight, element_type);
-  for (int64_t n = 0; n < weight.size(0); ++n) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t n = first + i;
+    char* const to = elements + i * weight.size(1) * size_of(element_type);
+    auto* const rounded = reinterpret_cast<uint16_t*>(to);
     const float scale = is_fp8 ? scales.data<const float>()[scales.num_elements() == 1 ? 0 : n] : 1.0f;
     if (format == WeightFormat::kBFloat16) {
-      packer.round_column(n, scale);
+      if (weight.dtype() == DType::kBFloat16) {
+        copy_column(weight, n, to);
+      } else {
+        round_column(weight, n, scale, rounded);
+      }
     } else if (is_fp8) {
-      packer.copy_column(n, scale);
+      column_scales[i] = scale;
+      if (element_type == DType::kFloat8E4M3) {
+        copy_column(weight, n, to);
+      } else {
+        round_column(weight, n, 1, rounded);
+      }
+    } else if (element_type == DType::kFloat8E4M3) {
+      column_scales[i] =
+          quantise_column(weight, n, [&](uint8_t code, int64_t k) { to[k] = static_cast<char>(code); });
     } else {
-      packer.quantise_column(n);
+      column_scales[i] = quantise_column(
+          weight, n, [&](uint8_t code, int64_t k) { rounded[k] = to_bfloat16(from_float8(code)); });
     }
   }
-  return packer.take();
 }
 
 }  // namespace octet::kernels::cuda

@@ -3,12 +3,10 @@
 //   scales[t] = max_k |input[t, k]| / 448;  output[t, k] = fp8(input[t, k] / scales[t])
 //
 // Shapes     output [num_tokens, depth] fp8, packed; scales [num_tokens] fp32; input [num_tokens, depth]
-// fp32, rows may
-//            be strided.
+//            fp32, rows may be strided.
 // Mapping    grid (num_tokens), block (256); a thread owns every 256th element of the row, twice.
-// Precision  to nearest, ties to even: 2^-4 of an element, or 2^-10 of 1 / 448 of the row's largest if that
-// is more. A row
-//            with a NaN gets the scale NaN, a row of zeros the scale 0.
+// Precision  to nearest, ties to even: 2^-4 of an element, or 2^-10 / 448 of the row's largest if that is
+//            more. A row with a NaN gets the scale NaN, a row of zeros the scale 0.
 // Cost       5 * num_tokens * depth bytes (the second read hits L1 or L2): memory bound.
 // Checked by tests/kernels/cuda_float8_test.cc.
 #include <cuda_fp8.h>

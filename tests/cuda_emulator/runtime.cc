@@ -2,10 +2,12 @@
 #include "tests/cuda_emulator/include/cuda_runtime.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -22,6 +24,12 @@ struct CUstream_st {
   std::recursive_mutex mutex;  // of work, and held while it is done
   std::deque<cuda_emulator::Work> work;
   std::optional<std::deque<cuda_emulator::Work>> captured;  // while it is captured
+};
+
+struct CUevent_st {
+  int device = 0;
+  cudaStream_t stream = nullptr;                              // once it was recorded
+  std::shared_ptr<std::atomic<bool>> has_happened = nullptr;  // of the last time
 };
 
 struct CUgraph_st {
@@ -475,6 +483,45 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t num_bytes, cudaStrea
   }
   add_work(stream, [=] { std::memset(memory, value, num_bytes); });
   return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** memory, size_t num_bytes) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  *memory = std::malloc(num_bytes);
+  return give(*memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFreeHost(void* memory) {
+  std::free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
+  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
+  *event = new CUevent_st{current_device};
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
+  if (event->device != stream->device) return give(cudaErrorInvalidValue);
+  event->stream = stream;
+  event->has_happened = std::make_shared<std::atomic<bool>>(false);
+  add_work(stream, std::function<void()>([happened = event->has_happened] { *happened = true; }));
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t error = enter_call(event->device); error != cudaSuccess) return give(error);
+  if (event->has_happened == nullptr || *event->has_happened) return cudaSuccess;
+  const bool is_done = advance(event->stream) || *event->has_happened;
+  if (is_broken(event->device)) return give(cudaErrorLaunchFailure);
+  return is_done ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {

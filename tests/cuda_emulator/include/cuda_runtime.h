@@ -94,6 +94,18 @@ cudaError_t cudaFree(void* memory);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+// Pinned memory of the host.
+cudaError_t cudaMallocHost(void** memory, size_t num_bytes);
+cudaError_t cudaFreeHost(void* memory);
+
+typedef struct CUevent_st* cudaEvent_t;
+constexpr unsigned int cudaEventDisableTiming = 2;
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+// As cudaStreamQuery() of what was on the stream when the event was last recorded.
+cudaError_t cudaEventQuery(cudaEvent_t event);
+
 // Does what it can of the stream's work; cudaErrorNotReady when the rest waits for another device.
 cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind kind,
