@@ -161,7 +161,7 @@ def test_router_names_a_port_in_use_before_any_pipeline_is_there(tmp_path, taken
     assert str(taken_port) in failure_of("router", tmp_path, command)
 
 
-def test_stage_of_another_model_is_refused_and_the_lead_goes_on(tmp_path, model):
+def test_stage_of_another_model_shape_or_arithmetic_is_refused_and_the_lead_goes_on(tmp_path, model):
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"rope_theta": 20000.0}))
     lead = Process("lead", tmp_path, worker_command(0, 2, 1))
@@ -171,6 +171,9 @@ def test_stage_of_another_model_is_refused_and_the_lead_goes_on(tmp_path, model)
         assert "model" in message
         message = failure_of("worker", tmp_path, worker_command(1, 2, 2, NANO, ("--lead", address)))
         assert "--tp" in message or "tensor" in message
+        for other in (("--weights", "int8"), ("--activations", "fp32"), ("--kv-cache-dtype", "fp32")):
+            message = failure_of("worker", tmp_path, worker_command(1, 2, 1, NANO, ("--lead", address, *other)))
+            assert " ".join(other) in message
         assert lead.popen.poll() is None
     finally:
         assert lead.stop() == 0
