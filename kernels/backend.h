@@ -80,6 +80,9 @@ class Backend {
   virtual void upload(void* device, const void* host, int64_t num_bytes);
   virtual void download(void* host, const void* device, int64_t num_bytes);
 
+  // Returns when all ops before are done.
+  virtual void synchronize() {}
+
   // Of the rank's device now; nothing where the host's memory is the device's.
   virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
 

@@ -17,8 +17,9 @@ StageDescription describe(const WorkerConfig& config, const StageShape& shape) {
   description.max_batch_tokens = config.max_batch_tokens;
   description.model_digest = shape.model.digest();
   description.backend = config.backend;
-  description.arithmetic = absl::StrCat("--weights ", config.weights, " --activations ", config.activations,
-                                        " --kv-cache-dtype ", config.kv_cache_dtype);
+  description.arithmetic =
+      absl::StrCat("--weights ", config.weights, " --activations ", config.activations, " --kv-cache-dtype ",
+                   config.kv_cache_dtype, config.deterministic ? " --deterministic" : "");
   std::random_device random;
   description.incarnation = (uint64_t{random()} << 32) | random();
   return description;

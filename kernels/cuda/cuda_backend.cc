@@ -130,10 +130,7 @@ class CudaBackend final : public Backend {
         "download");
     synchronize();
   }
-
- private:
-  // Waits for everything put on the stream.
-  void synchronize() {
+  void synchronize() override {
     int num_looks = 0;
     const auto is_done = [&] {
       const cudaError_t state = cudaStreamQuery(stream_.get());
@@ -151,6 +148,7 @@ class CudaBackend final : public Backend {
     on_their_way_.clear();
   }
 
+ private:
   // What ops are told in host memory. Each has one place on the device: layer after layer brings the same.
   enum Staged { kTokens, kPositions, kSlots, kRows, kOffsets, kBlocks, kNarrow, kWide, kMerges, kNumStaged };
 

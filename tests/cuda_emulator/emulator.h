@@ -44,6 +44,9 @@ TrafficBytes counted_bytes();  // and ends the counting
 // cudaGraphLaunch() calls since reset().
 int num_graph_launches();
 
+// Bytes that copies have brought from devices to the host since reset().
+size_t downloaded_bytes();
+
 // Bytes that are allocated and not freed.
 size_t allocated_bytes();
 

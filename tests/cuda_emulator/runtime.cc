@@ -54,6 +54,7 @@ std::atomic<int> driver_version{kRuntimeVersion};
 std::atomic<int> compute_capability{kCapability};
 std::atomic<int> multiprocessors{kMultiprocessors};
 std::atomic<int> graph_launches{0};
+std::atomic<size_t> downloaded{0};
 
 struct Faults {
   std::mutex mutex;
@@ -202,6 +203,7 @@ void reset(int num_devices, size_t bytes_per_device) {
   compute_capability = kCapability;
   multiprocessors = kMultiprocessors;
   graph_launches = 0;
+  downloaded = 0;
   set_nccl_state(ncclSuccess);
 }
 
@@ -226,6 +228,10 @@ void fail_call(int call, cudaError_t error) {
 void set_hanging(int device, bool is_hanging) {
   const std::lock_guard lock(faults().mutex);
   faults().hanging[static_cast<size_t>(device)] = is_hanging;
+}
+
+size_t downloaded_bytes() {
+  return downloaded;
 }
 
 std::string first_fault() {
@@ -468,10 +474,11 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   return give(is_broken(stream->device) ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind,
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t num_bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   if (const cudaError_t error = enter_call(stream->device); error != cudaSuccess) return give(error);
   if (!valid_memory(to, num_bytes) || !valid_memory(from, num_bytes)) return give(cudaErrorInvalidValue);
+  if (kind == cudaMemcpyDeviceToHost) downloaded += num_bytes;
   add_work(stream, [=] { std::memcpy(to, from, num_bytes); });
   return cudaSuccess;
 }

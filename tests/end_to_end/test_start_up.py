@@ -171,7 +171,7 @@ def test_stage_of_another_model_shape_or_arithmetic_is_refused_and_the_lead_goes
         assert "model" in message
         message = failure_of("worker", tmp_path, worker_command(1, 2, 2, NANO, ("--lead", address)))
         assert "--tp" in message or "tensor" in message
-        for other in (("--weights", "int8"), ("--activations", "fp32"), ("--kv-cache-dtype", "fp32")):
+        for other in (("--weights", "int8"), ("--activations", "fp32"), ("--kv-cache-dtype", "fp32"), ("--deterministic",)):
             message = failure_of("worker", tmp_path, worker_command(1, 2, 1, NANO, ("--lead", address, *other)))
             assert " ".join(other) in message
         assert lead.popen.poll() is None

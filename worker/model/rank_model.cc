@@ -258,7 +258,7 @@ void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
       backend_.all_gather_columns(whole, logits);
       logits = whole;
     }
-    use(first, on_host(logits));
+    if (use) use(first, on_host(logits));
   }
 }
 

@@ -67,7 +67,8 @@ class RankModel {
   // on.
   using LogitsUser = std::function<void(int64_t first, kernels::Tensor logits)>;
   // On the last stage, after forward(): computes the logits of logit_rows in pieces of bounded size. All
-  // ranks of the stage call it with the same input; each gets the logits of the whole vocabulary.
+  // ranks of the stage call it with the same input; each gets the logits of the whole vocabulary in host
+  // memory, or none if its `use` is empty.
   void compute_logits(const ModelInput& input, const LogitsUser& use);
 
  private:

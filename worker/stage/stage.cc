@@ -271,9 +271,15 @@ void Stage::Impl::compute_rank(int rank, const BatchPlan& plan, std::vector<Sequ
   RankModel& model = *models[static_cast<size_t>(rank)];
   model.forward(input.model);
   if (!is_last()) return;
-  model.compute_logits(input.model, [&](int64_t first, const kernels::Tensor& logits) {
-    if (rank == 0) sample_rows(plan, input, first, logits, *workspace, samples);
-  });
+  // One rank samples; the others would bring the same logits to the host, a megabyte a row.
+  RankModel::LogitsUser sample;
+  if (rank == 0) {
+    sample = [&](int64_t first, const kernels::Tensor& logits) {
+      sample_rows(plan, input, first, logits, *workspace, samples);
+    };
+  }
+  model.compute_logits(input.model, sample);
+  backends[static_cast<size_t>(rank)]->synchronize();
 }
 
 absl::Status Stage::Impl::receive(int rank, uint64_t step) {
