@@ -1,4 +1,4 @@
-// The calls of cuda_runtime.h: devices, memory, streams, and how a kernel's grid is run.
+// The calls of cuda_runtime.h about memory, streams, events and graphs, and how a kernel's grid is run.
 #include "tests/cuda_emulator/include/cuda_runtime.h"
 
 #include <atomic>
@@ -12,9 +12,12 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/cuda_emulator/block.h"
 #include "tests/cuda_emulator/device_memory.h"
+#include "tests/cuda_emulator/devices.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/cuda_emulator/stream.h"
 
@@ -43,27 +46,11 @@ struct CUgraphExec_st {
 namespace cuda_emulator {
 namespace {
 
-thread_local int current_device = 0;
 thread_local int num_captures = 0;  // begun on this thread and not ended
-thread_local cudaError_t last_error = cudaSuccess;
 
-constexpr int kRuntimeVersion = 13000;
-constexpr int kCapability = 90;
-constexpr int kMultiprocessors = 132;
-std::atomic<int> driver_version{kRuntimeVersion};
-std::atomic<int> compute_capability{kCapability};
-std::atomic<int> multiprocessors{kMultiprocessors};
 std::atomic<int> graph_launches{0};
 std::atomic<size_t> downloaded{0};
 
-struct Faults {
-  std::mutex mutex;
-  std::string first;
-  std::vector<bool> broken;   // [devices]
-  std::vector<bool> hanging;  // [devices]
-  int calls_until_failure = 0;
-  cudaError_t failure = cudaSuccess;
-};
 // Of start_counting(), while it counts.
 std::optional<Traffic>& traffic() {
   static std::optional<Traffic> traffic;
@@ -80,30 +67,6 @@ Streams& streams() {
   return streams;
 }
 
-Faults& faults() {
-  static Faults all;
-  return all;
-}
-
-cudaError_t give(cudaError_t error) {
-  if (error != cudaSuccess) last_error = error;
-  return error;
-}
-
-bool is_broken(int device) {
-  const std::lock_guard lock(faults().mutex);
-  return device < static_cast<int>(faults().broken.size()) && faults().broken[static_cast<size_t>(device)];
-}
-
-// At the start of every call: the planned failure, or that of a device on which a kernel failed.
-cudaError_t enter_call(int device = current_device) {
-  {
-    const std::lock_guard lock(faults().mutex);
-    if (faults().calls_until_failure > 0 && --faults().calls_until_failure == 0) return faults().failure;
-  }
-  return is_broken(device) ? cudaErrorLaunchFailure : cudaSuccess;
-}
-
 void run_grid(Kernel kernel) {
   kernel.traffic = traffic() ? &*traffic() : nullptr;
   for (unsigned int z = 0; z < kernel.grid.z; ++z) {
@@ -114,11 +77,6 @@ void run_grid(Kernel kernel) {
       }
     }
   }
-}
-
-bool is_hanging(int device) {
-  const std::lock_guard lock(faults().mutex);
-  return faults().hanging[static_cast<size_t>(device)];
 }
 
 // Does work until there is none, or some that waits for another device; whether there is none. Work after a
@@ -184,59 +142,16 @@ int device_of(cudaStream_t stream) {
   return stream->device;
 }
 
-void record_fault(int device, const std::string& what) {
-  const std::lock_guard lock(faults().mutex);
-  if (faults().first.empty()) faults().first = what;
-  faults().broken[static_cast<size_t>(device)] = true;
-}
-
 void reset(int num_devices, size_t bytes_per_device) {
   device_memory().reset(num_devices, bytes_per_device);
-  const std::lock_guard lock(faults().mutex);
-  faults().first.clear();
-  faults().broken.assign(static_cast<size_t>(num_devices), false);
-  faults().hanging.assign(static_cast<size_t>(num_devices), false);
-  faults().calls_until_failure = 0;
-  current_device = 0;
-  last_error = cudaSuccess;
-  driver_version = kRuntimeVersion;
-  compute_capability = kCapability;
-  multiprocessors = kMultiprocessors;
+  reset_devices(num_devices);
   graph_launches = 0;
   downloaded = 0;
   set_nccl_state(ncclSuccess);
 }
 
-void set_driver_version(int version) {
-  driver_version = version;
-}
-
-void set_multiprocessors(int count) {
-  multiprocessors = count;
-}
-
-void set_compute_capability(int capability) {
-  compute_capability = capability;
-}
-
-void fail_call(int call, cudaError_t error) {
-  const std::lock_guard lock(faults().mutex);
-  faults().calls_until_failure = call;
-  faults().failure = error;
-}
-
-void set_hanging(int device, bool is_hanging) {
-  const std::lock_guard lock(faults().mutex);
-  faults().hanging[static_cast<size_t>(device)] = is_hanging;
-}
-
 size_t downloaded_bytes() {
   return downloaded;
-}
-
-std::string first_fault() {
-  const std::lock_guard lock(faults().mutex);
-  return faults().first;
 }
 
 void start_counting() {
@@ -301,105 +216,6 @@ void check_atomic(const void* memory, size_t num_bytes) {
 
 using namespace cuda_emulator;
 
-const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "cudaSuccess";
-    case cudaErrorInvalidValue:
-      return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration:
-      return "cudaErrorInvalidConfiguration";
-    case cudaErrorInsufficientDriver:
-      return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice:
-      return "cudaErrorNoDevice";
-    case cudaErrorInvalidDevice:
-      return "cudaErrorInvalidDevice";
-    case cudaErrorInvalidResourceHandle:
-      return "cudaErrorInvalidResourceHandle";
-    case cudaErrorLaunchFailure:
-      return "cudaErrorLaunchFailure";
-    case cudaErrorNotReady:
-      return "cudaErrorNotReady";
-    case cudaErrorStreamCaptureUnsupported:
-      return "cudaErrorStreamCaptureUnsupported";
-  }
-  return "unknown";
-}
-
-// A failed launch tells what the kernel did.
-const char* cudaGetErrorString(cudaError_t error) {
-  thread_local std::string text;
-  text = cudaGetErrorName(error);
-  if (error == cudaErrorLaunchFailure) text += ": " + first_fault();
-  return text.c_str();
-}
-
-cudaError_t cudaGetLastError() {
-  return std::exchange(last_error, cudaSuccess);
-}
-
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = driver_version;
-  return cudaSuccess;
-}
-
-cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = kRuntimeVersion;
-  return cudaSuccess;
-}
-
-cudaError_t cudaGetDeviceCount(int* count) {
-  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  if (driver_version < kRuntimeVersion) return give(cudaErrorInsufficientDriver);
-  *count = device_memory().num_devices();
-  return give(*count > 0 ? cudaSuccess : cudaErrorNoDevice);
-}
-
-cudaError_t cudaSetDevice(int device) {
-  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  if (device < 0 || device >= device_memory().num_devices()) return give(cudaErrorInvalidDevice);
-  current_device = device;
-  return cudaSuccess;
-}
-
-cudaError_t cudaGetDevice(int* device) {
-  *device = current_device;
-  return cudaSuccess;
-}
-
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  if (device < 0 || device >= device_memory().num_devices()) return give(cudaErrorInvalidDevice);
-  switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock:
-      *value = kMaxThreads;
-      return cudaSuccess;
-    case cudaDevAttrMultiProcessorCount:
-      *value = multiprocessors;
-      return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMajor:
-      *value = compute_capability / 10;
-      return cudaSuccess;
-    case cudaDevAttrComputeCapabilityMinor:
-      *value = compute_capability % 10;
-      return cudaSuccess;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = static_cast<int>(kMaxSharedBytes);
-      return cudaSuccess;
-  }
-  return give(cudaErrorInvalidValue);
-}
-
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  if (device < 0 || device >= device_memory().num_devices()) return give(cudaErrorInvalidDevice);
-  *properties = {"emulated GPU"};
-  return cudaSuccess;
-}
-
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<size_t>(value) > kMaxSharedBytes) return give(cudaErrorInvalidValue);
   const std::lock_guard lock(shared_limits().mutex);
@@ -409,7 +225,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
 
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  *free_bytes = device_memory().free_bytes(current_device);
+  *free_bytes = device_memory().free_bytes(current_device());
   *total_bytes = device_memory().bytes_per_device();
   return cudaSuccess;
 }
@@ -419,7 +235,7 @@ cudaError_t cudaMalloc(void** memory, size_t num_bytes) {
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
   if (num_captures > 0) return give(cudaErrorStreamCaptureUnsupported);
   if (num_bytes == 0) return cudaSuccess;
-  *memory = device_memory().allocate(current_device, num_bytes);
+  *memory = device_memory().allocate(current_device(), num_bytes);
   return give(*memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
@@ -444,7 +260,7 @@ cudaError_t cudaFree(void* memory) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int) {
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
   *stream = new CUstream_st;
-  (*stream)->device = current_device;
+  (*stream)->device = current_device();
   const std::lock_guard lock(streams().mutex);
   streams().all.insert(*stream);
   return cudaSuccess;
@@ -505,7 +321,7 @@ cudaError_t cudaFreeHost(void* memory) {
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
   if (const cudaError_t error = enter_call(); error != cudaSuccess) return give(error);
-  *event = new CUevent_st{current_device};
+  *event = new CUevent_st{current_device()};
   return cudaSuccess;
 }
 
