@@ -49,7 +49,7 @@ class CudaStages : public testing::TestWithParam<Shape> {
 
 TEST_P(CudaStages, GiveTheGoldenTokensAndLogprobs) {
   std::vector<GoldenCase> cases = read_golden_cases();
-  cases.resize(1);
+  cases.resize(GetParam().activations == kFp32 ? 1 : 3);
   std::vector<TestRequest> requests;
   for (GoldenCase& golden : cases) {
     golden.output.resize(std::min<size_t>(golden.output.size(), 6));  // an emulated device is slow
