@@ -133,11 +133,7 @@ class CudaBackend final : public Backend {
   void synchronize() override {
     int num_looks = 0;
     const auto is_done = [&] {
-      const cudaError_t state = cudaStreamQuery(stream_.get());
-      if (state != cudaErrorNotReady) {
-        check(state, "cudaStreamQuery");
-        return true;
-      }
+      if (cuda::is_ready(cudaStreamQuery(stream_.get()), "cudaStreamQuery")) return true;
       if (++num_looks % kLooksBetweenHealthChecks == 0) group_->check_health(rank_);
       return false;
     };
@@ -357,7 +353,7 @@ class CudaBackend final : public Backend {
   const int device_;
   const std::shared_ptr<cuda::RankGroup> group_;
   const bool is_deterministic_;
-  const std::chrono::steady_clock::duration step_timeout_;
+  const cuda::Timeout step_timeout_;
   const Stream stream_;
   cuda::Queue queue_{stream_.get()};
   cuda::GraphCache graphs_{queue_};

@@ -17,6 +17,12 @@ inline void check(cudaError_t error, const char* what) {
   OCTET_CHECK(error == cudaSuccess, what, ": ", cudaGetErrorString(error));
 }
 
+// Of a cudaStreamQuery() or cudaEventQuery().
+inline bool is_ready(cudaError_t state, const char* what) {
+  if (state != cudaErrorNotReady) check(state, what);
+  return state == cudaSuccess;
+}
+
 // What a block gets of shared memory without asking for more.
 constexpr size_t kDefaultSharedBytes = 48 * 1024;
 

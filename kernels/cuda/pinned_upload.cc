@@ -34,11 +34,7 @@ PinnedUpload::Piece& PinnedUpload::next(int64_t num_bytes) {
   if (piece.copied == nullptr) {
     check(cudaEventCreateWithFlags(&piece.copied, cudaEventDisableTiming), "cudaEventCreate");
   }
-  const auto is_copied = [&] {
-    const cudaError_t state = cudaEventQuery(piece.copied);
-    if (state != cudaErrorNotReady) check(state, "cudaEventQuery");
-    return state == cudaSuccess;
-  };
+  const auto is_copied = [&] { return is_ready(cudaEventQuery(piece.copied), "cudaEventQuery"); };
   wait_until(is_copied, timeout_, [] { return "an upload to a CUDA device has not finished"; });
   if (num_bytes > piece.num_bytes) {
     if (piece.memory != nullptr) check(cudaFreeHost(piece.memory), "cudaFreeHost");

@@ -45,21 +45,20 @@ RankGroup::~RankGroup() {
   for (const ncclComm_t comm : comms_) ncclCommDestroy(comm);
 }
 
+bool RankGroup::is_settled(int rank, const char* what) {
+  ncclResult_t state = ncclSuccess;
+  check(ncclCommGetAsyncError(comm(rank), &state), "ncclCommGetAsyncError", comm(rank));
+  check(state, what, comm(rank));
+  return state != ncclInProgress;
+}
+
 void RankGroup::settle(int rank, Timeout timeout, const char* what) {
-  const auto is_settled = [&] {
-    ncclResult_t state = ncclSuccess;
-    check(ncclCommGetAsyncError(comm(rank), &state), "ncclCommGetAsyncError", comm(rank));
-    check(state, what, comm(rank));
-    return state != ncclInProgress;
-  };
-  wait_until(is_settled, timeout,
+  wait_until([&] { return is_settled(rank, what); }, timeout,
              [&] { return "rank " + std::to_string(rank) + ": NCCL has not finished " + what; });
 }
 
 void RankGroup::check_health(int rank) {
-  ncclResult_t state = ncclSuccess;
-  check(ncclCommGetAsyncError(comm(rank), &state), "ncclCommGetAsyncError", comm(rank));
-  check(state, "an error on the way", comm(rank));
+  is_settled(rank, "an error on the way");
 }
 
 void RankGroup::all_reduce(int rank, float* data, int64_t count, Queue& queue) {

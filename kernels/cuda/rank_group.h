@@ -1,11 +1,12 @@
 // What the ranks of a stage do together: NCCL between their devices, and a word between their host threads.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <vector>
+
+#include "kernels/cuda/deadline.h"
 
 struct ncclComm;  // what an ncclComm_t points to; nccl.h is for rank_group.cc only
 
@@ -19,8 +20,7 @@ class RankGroup {
  public:
   // devices: [num_ranks], a device for each rank. join_timeout: for making the communicators; step_timeout:
   // for whatever comes after.
-  RankGroup(const std::vector<int>& devices, std::chrono::steady_clock::duration join_timeout,
-            std::chrono::steady_clock::duration step_timeout);
+  RankGroup(const std::vector<int>& devices, Timeout join_timeout, Timeout step_timeout);
   ~RankGroup();
   RankGroup(const RankGroup&) = delete;
   RankGroup& operator=(const RankGroup&) = delete;
@@ -38,12 +38,14 @@ class RankGroup {
   bool all_agree(bool ok);
 
  private:
-  // Until the communicator has done what it was last told.
-  void settle(int rank, std::chrono::steady_clock::duration timeout, const char* what);
+  // Whether the communicator has done what it was last told; `what` names that where it failed.
+  bool is_settled(int rank, const char* what);
+  // Until it has.
+  void settle(int rank, Timeout timeout, const char* what);
   ncclComm* comm(int rank) const { return comms_[static_cast<size_t>(rank)]; }
 
   std::vector<ncclComm*> comms_;  // [num_ranks]
-  const std::chrono::steady_clock::duration step_timeout_;
+  const Timeout step_timeout_;
 
   std::mutex mutex_;  // of what follows
   std::condition_variable met_;

@@ -1,5 +1,4 @@
 // Host memory arrives on the device whole, whatever the pieces that it goes in.
-
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/pinned_upload.h"
 #include "tests/cuda_emulator/emulator.h"
@@ -9,6 +8,12 @@ namespace octet::kernels {
 namespace {
 
 constexpr int64_t kPiece = cuda::PinnedUpload::kPieceBytes;
+
+std::vector<uint16_t> finite_bfloat16s(size_t count) {
+  std::vector<uint16_t> values(count);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint16_t>(i * 40503 >> 4 & 0x3fff);
+  return values;
+}
 
 class CudaUploadTest : public ::testing::Test {
  protected:
@@ -38,8 +43,7 @@ TEST_F(CudaUploadTest, BringsEveryByteThroughAnyNumberOfPieces) {
 
 TEST_F(CudaUploadTest, PacksAMatrixOfMorePiecesThanThereAre) {
   constexpr int64_t kColumns = 1001, kDepth = 17'000;  // a piece holds no whole number of columns
-  std::vector<uint16_t> values(kColumns * kDepth);
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint16_t>(i * 40503 >> 4 & 0x3fff);
+  std::vector<uint16_t> values = finite_bfloat16s(kColumns * kDepth);
   const Tensor weight(values.data(), DType::kBFloat16, {kColumns, kDepth});
   const auto packed = rank_->pack(WeightFormat::kBFloat16, weight);
   ASSERT_TRUE(packed.has_value());
@@ -48,8 +52,7 @@ TEST_F(CudaUploadTest, PacksAMatrixOfMorePiecesThanThereAre) {
 
 TEST_F(CudaUploadTest, PacksAColumnThatIsLongerThanAPiece) {
   const int64_t depth = kPiece / 2 + 32;
-  std::vector<uint16_t> values(static_cast<size_t>(3 * depth));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint16_t>(i * 40503 >> 4 & 0x3fff);
+  std::vector<uint16_t> values = finite_bfloat16s(static_cast<size_t>(3 * depth));
   const auto packed =
       rank_->pack(WeightFormat::kBFloat16, Tensor(values.data(), DType::kBFloat16, {3, depth}));
   ASSERT_TRUE(packed.has_value());
