@@ -17,11 +17,12 @@ import sys
 RULES = {
     "base/check": ("", ""),
     "base/clock": ("", ""),
+    "base/prefix_hash": ("base/check", ""),
     "base/grpc_server": ("base google/rpc grpc/health", "absl grpc"),
     "base/": ("base", "absl boost cli prometheus spdlog"),
     "kernels/": ("base/check", ""),
     "worker/batch/": ("base/check base/clock", ""),
-    "worker/lead/": ("base/check base/clock worker/batch", ""),
+    "worker/lead/": ("base/check base/clock base/prefix_hash worker/batch", ""),
     "worker/sampling/": ("base/check worker/batch", ""),
     "worker/checkpoint/": ("base/check base/status base/clock", "absl boost"),
     "worker/model/": ("base/check base/status kernels worker/batch worker/checkpoint", "absl boost"),
