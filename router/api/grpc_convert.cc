@@ -66,6 +66,8 @@ RequestDraft to_draft(const v1::GenerateRequest& request) {
   if (request.has_logprobs()) draft.logprobs = request.logprobs();
   if (request.has_prompt_logprobs()) draft.prompt_logprobs = request.prompt_logprobs();
   draft.request_id = request.request_id();
+  if (request.has_priority()) draft.priority = request.priority();
+  draft.session = request.session();
   return draft;
 }
 

@@ -31,7 +31,7 @@ void read_common(JsonFields& fields, RequestDraft& draft, StreamOptions& stream)
   draft.seed = fields.unsigned_integer("seed");
   draft.n = fields.integer("n");
   draft.stop = fields.string_or_strings("stop");
-  fields.string("user");
+  draft.session = fields.string("user").value_or("");
 
   draft.top_k = fields.integer("top_k");
   draft.min_p = fields.number("min_p");
@@ -42,6 +42,7 @@ void read_common(JsonFields& fields, RequestDraft& draft, StreamOptions& stream)
   draft.stop_token_ids = fields.integers("stop_token_ids");
   draft.bad_words = fields.strings("bad_words");
   draft.timeout_seconds = fields.number("timeout");
+  draft.priority = fields.integer("priority");
   draft.request_id = fields.string("request_id").value_or("");
 
   stream.stream = fields.boolean("stream").value_or(false);
@@ -254,7 +255,7 @@ absl::StatusOr<ChatRequest> parse_chat_request(const json::object& body) {
 }
 
 const FieldNames& openai_field_names() {
-  static const FieldNames names = {{"timeout_seconds", "timeout"}};
+  static const FieldNames names = {{"timeout_seconds", "timeout"}, {"session", "user"}};
   return names;
 }
 

@@ -1,7 +1,7 @@
 // The bodies of OpenAI's completions and chat completions as drafts. What Octet does not offer is refused by
-// name; "user" is accepted and has no effect, as it only labels a request. Extensions beside OpenAI's fields:
-// top_k, min_p, repetition_penalty, min_tokens, ignore_eos, stop_token_ids, bad_words,
-// include_stop_str_in_output, timeout (seconds), request_id, and prompt_logprobs for completions.
+// name; "user" names the session. Extensions beside OpenAI's fields: top_k, min_p, repetition_penalty,
+// min_tokens, ignore_eos, stop_token_ids, bad_words, include_stop_str_in_output, timeout (seconds), priority,
+// request_id, and prompt_logprobs for completions.
 #pragma once
 
 #include <boost/json/fwd.hpp>

@@ -49,6 +49,7 @@ v1::StartSequence start_sequence(const ValidatedRequest& request, uint32_t choic
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(request.deadline - now);
     start.set_timeout_ms(static_cast<uint64_t>(std::max<int64_t>(left.count(), 1)));
   }
+  start.set_priority(request.priority);
   return start;
 }
 

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "router/request/tenant.h"
 #include "router/tokenizer/chat_template.h"
 
 namespace octet::router {
@@ -52,6 +53,10 @@ struct RequestDraft {
   std::optional<int64_t> prompt_logprobs;
   std::string request_id;
   std::optional<double> timeout_seconds;
+
+  Tenant tenant;  // the API's to fill in, not the client's
+  std::optional<int64_t> priority;
+  std::string session;  // empty: none
 };
 
 }  // namespace octet::router

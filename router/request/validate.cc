@@ -164,6 +164,20 @@ absl::StatusOr<std::string> request_id(std::string given, const RequestLimits& l
   return given;
 }
 
+absl::Status read_queueing(RequestDraft& draft, const RequestLimits& limits, ValidatedRequest& request) {
+  const int32_t best = draft.tenant.best_priority;
+  const auto priority = integer_in("priority", draft.priority, std::max(best, 0), best, kMaxPriority);
+  if (!priority.ok()) return priority.status();
+  if (draft.session.size() > limits.max_session_bytes) {
+    return invalid_field("session", absl::StrCat("must have at most ", limits.max_session_bytes,
+                                                 " bytes; has ", draft.session.size()));
+  }
+  request.priority = static_cast<int32_t>(*priority);
+  request.tenant = std::move(draft.tenant);
+  request.session = std::move(draft.session);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Time> deadline(std::optional<double> timeout_seconds, const RequestLimits& limits, Time now) {
   const auto timeout = number_in("timeout_seconds", timeout_seconds, seconds(limits.default_timeout), 0,
                                  seconds(limits.max_timeout), LowerEnd::kExcluded);
@@ -206,6 +220,8 @@ absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationCo
   const auto time = deadline(draft.timeout_seconds, context.limits, now);
   if (!time.ok()) return time.status();
   request.deadline = *time;
+  status = read_queueing(draft, context.limits, request);
+  if (!status.ok()) return status;
   status = read_choices(draft, context.limits, request);
   if (!status.ok()) return status;
   status = read_stops(draft, context, request);

@@ -62,6 +62,9 @@ struct ValidatedRequest {
   std::optional<uint32_t> logprobs;  // number of alternatives
   std::optional<uint32_t> prompt_logprobs;
   Time deadline = kNoDeadline;
+  Tenant tenant;
+  int32_t priority = 0;  // lower runs first; within kMinPriority and kMaxPriority
+  std::string session;   // requests of one go to one pipeline while they can; empty: none
 };
 
 // Limits of one router, from flags.
@@ -76,6 +79,7 @@ struct RequestLimits {
   uint32_t max_logprobs = 20;
   uint32_t max_messages = 1024;
   uint32_t max_request_id_bytes = 128;
+  uint32_t max_session_bytes = 256;
   Duration max_timeout = std::chrono::hours(1);
   Duration default_timeout = std::chrono::minutes(10);
 };

@@ -53,7 +53,7 @@ TEST_F(CompletionsTest, PassesEveryParameterOn) {
                "seed": 18446744073709551615, "logprobs": 2, "logit_bias": {"5": -100, "6": 1.5},
                "presence_penalty": 1, "frequency_penalty": -1, "user": "u", "top_k": 4, "min_p": 0.125,
                "repetition_penalty": 1.5, "min_tokens": 2, "ignore_eos": true, "stop_token_ids": [9],
-               "bad_words": ["no"], "timeout": 2, "include_stop_str_in_output": true, "prompt_logprobs": 1,
+               "bad_words": ["no"], "timeout": 2, "priority": -3, "include_stop_str_in_output": true, "prompt_logprobs": 1,
                "best_of": 1, "suffix": null, "stream": false, "stream_options": null, "echo": false})");
   ASSERT_EQ(num_started(), 1U);
   const ValidatedRequest& started = request(0);
@@ -78,6 +78,8 @@ TEST_F(CompletionsTest, PassesEveryParameterOn) {
   EXPECT_EQ(started.logprobs, 2U);
   EXPECT_EQ(started.prompt_logprobs, 1U);
   EXPECT_LT(started.deadline, now() + std::chrono::seconds(3));
+  EXPECT_EQ(started.priority, -3);
+  EXPECT_EQ(started.session, "u");
 }
 
 TEST_F(CompletionsTest, GeneratesSixteenTokensByDefault) {
@@ -372,6 +374,9 @@ TEST_F(CompletionsTest, RefusesEveryBadFieldByName) {
            {R"("logprobs": true)", "logprobs"},
            {R"("prompt_logprobs": 21)", "prompt_logprobs"},
            {R"("echo": 1)", "echo"},
+           {R"("priority": 101)", "priority"},
+           {R"("priority": 0.5)", "priority"},
+           {R"("user": 7)", "user"},
            {R"("stream": "yes")", "stream"},
            {R"("stream_options": {})", "stream_options"},
            {R"("stream": true, "stream_options": {"foo": 1})", "stream_options.foo"},

@@ -70,6 +70,7 @@ TEST_F(PipelineGeneratorTest, SendsTheWholeRequest) {
   request_.logprobs = 2;
   request_.prompt_logprobs = 1;
   request_.deadline = now() + std::chrono::seconds(10);
+  request_.priority = -4;
   start();
   ASSERT_THAT(pipelines_.sequences, SizeIs(2));
   for (uint32_t i = 0; i < 2; ++i) {
@@ -80,6 +81,7 @@ TEST_F(PipelineGeneratorTest, SendsTheWholeRequest) {
     EXPECT_THAT(sent.stop_token_ids(), ElementsAreArray(request_.stop_token_ids));
     EXPECT_GT(sent.timeout_ms(), 9000U);
     EXPECT_LE(sent.timeout_ms(), 10000U);
+    EXPECT_EQ(sent.priority(), -4);
     const v1::SequenceSampling& sampling = sent.sampling();
     EXPECT_EQ(sampling.temperature(), 0.5F);
     EXPECT_EQ(sampling.top_k(), 7U);

@@ -312,7 +312,9 @@ TEST_F(GrpcApiTest, BadRequestsNameTheirField) {
   EXPECT_EQ(bad([](auto& r) { r.set_logprobs(21); }), "logprobs");
   EXPECT_EQ(bad([](auto& r) { r.set_prompt_logprobs(21); }), "prompt_logprobs");
   EXPECT_EQ(bad([](auto& r) { r.set_request_id("a\nb"); }), "request_id");
-  EXPECT_EQ(count("invalid"), 19);
+  EXPECT_EQ(bad([](auto& r) { r.set_priority(-101); }), "priority");
+  EXPECT_EQ(bad([](auto& r) { r.set_session(std::string(257, 's')); }), "session");
+  EXPECT_EQ(count("invalid"), 21);
   EXPECT_EQ(lead_->num_started(), 0U);
 }
 

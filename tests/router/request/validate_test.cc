@@ -196,6 +196,31 @@ TEST(Validate, LimitsAreThoseOfTheRouter) {
   EXPECT_EQ(validated(draft, context).num_choices, 2U);
 }
 
+TEST(Validate, PriorityIsWithinWhatTheTenantMay) {
+  RequestDraft draft = draft_of("a");
+  EXPECT_EQ(validated(draft).priority, 0);
+  draft.priority = kMinPriority;
+  EXPECT_EQ(validated(draft).priority, kMinPriority);
+  draft.tenant = {.name = "batch", .weight = 2, .best_priority = 10};
+  EXPECT_EQ(field_of(validate(draft, nano_context(), kNow).status()), "priority");
+  draft.priority = 10;
+  EXPECT_EQ(validated(draft).priority, 10);
+  draft.priority.reset();
+  EXPECT_EQ(validated(draft).priority, 10) << "the default is the nearest that it may have";
+  EXPECT_EQ(validated(draft).tenant.name, "batch");
+  EXPECT_EQ(validated(draft).tenant.weight, 2);
+}
+
+TEST(Validate, SessionOfAtMost256Bytes) {
+  RequestDraft draft = draft_of("a");
+  draft.session = std::string(256, 's');
+  EXPECT_EQ(validated(draft).session, draft.session);
+  draft.session += 's';
+  const absl::Status status = validate(draft, nano_context(), kNow).status();
+  EXPECT_EQ(field_of(status), "session");
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("has 257"));
+}
+
 TEST(TokenizePrompt, DoesNotAskForRoomInTheContext) {
   const Prompt prompt = std::vector<int64_t>(64, 300);
   EXPECT_EQ(tokenize_prompt(prompt, /*add_bos=*/false, nano_context()).value().size(), 64U);
