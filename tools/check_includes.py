@@ -38,8 +38,8 @@ RULES = {
     ),
     "worker/metrics": ("base worker/batch worker/lead", "absl prometheus"),
     "worker/": ("base kernels octet/v1 worker", "absl grpc prometheus spdlog"),
-    "router/tokenizer/": ("base/check base/status", "absl boost protobuf sentencepiece"),
-    "router/request/": ("base/check base/status base/clock router/tokenizer", "absl"),
+    "router/tokenizer/": ("base/check base/sentencepiece_model base/status base/utf8", "absl boost protobuf sentencepiece"),
+    "router/request/": ("base/check base/status base/clock base/utf8 router/tokenizer", "absl"),
     "router/metrics": ("base", "absl prometheus"),
     "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
     "router/generation/": (

@@ -4,9 +4,9 @@
 #include <boost/json.hpp>
 #include <span>
 
+#include "base/utf8.h"
 #include "router/api/json_text.h"
 #include "router/tokenizer/detokenizer.h"
-#include "router/tokenizer/utf8.h"
 
 namespace octet::router {
 namespace {

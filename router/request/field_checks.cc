@@ -3,7 +3,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace octet::router {
 

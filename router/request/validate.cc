@@ -5,11 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "router/request/field_checks.h"
 #include "router/request/random_bits.h"
 #include "router/request/validate_sampling.h"
 #include "router/request/validated_request.h"
-#include "router/tokenizer/utf8.h"
 
 namespace octet::router {
 namespace {

@@ -4,7 +4,7 @@
 #include <queue>
 #include <utility>
 
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace octet::router {
 namespace {

@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/sentencepiece_model.h"
 #include "router/tokenizer/normalizer.h"
-#include "router/tokenizer/sentencepiece_model.h"
 #include "router/tokenizer/special_pieces.h"
 
 namespace octet::router {

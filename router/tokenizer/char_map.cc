@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "absl/status/status.h"
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace octet::router {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "router/tokenizer/sentencepiece_model.h"
-#include "router/tokenizer/utf8.h"
+#include "base/sentencepiece_model.h"
+#include "base/utf8.h"
 
 namespace octet::router {
 namespace {

@@ -1,70 +1,20 @@
 #include "router/tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "base/sentencepiece_model.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "router/tokenizer/bpe.h"
 #include "router/tokenizer/detokenizer.h"
 #include "router/tokenizer/normalizer.h"
-#include "router/tokenizer/sentencepiece_model.h"
 #include "router/tokenizer/special_pieces.h"
-#include "router/tokenizer/utf8.h"
 
 namespace octet::router {
 namespace {
-
-constexpr uintmax_t kMaxModelBytes = 64 << 20;  // the family's files have 4.5 MB
-
-absl::StatusOr<std::string> read_model_file(const std::string& path) {
-  std::error_code error;
-  const auto status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status)) return absl::NotFoundError("not found");
-  if (!std::filesystem::is_regular_file(status)) return absl::InvalidArgumentError("not a file");
-  const uintmax_t num_bytes = std::filesystem::file_size(path, error);
-  if (error || num_bytes == 0 || num_bytes > kMaxModelBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("has ", error ? 0 : num_bytes, " bytes; expected 1 to ", kMaxModelBytes));
-  }
-  std::string bytes(num_bytes, '\0');
-  std::ifstream file(path, std::ios::binary);
-  if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
-    return absl::InvalidArgumentError("cannot be read");
-  }
-  return bytes;
-}
-
-// What the rest relies on.
-absl::Status check_supported(const SentencePieceModel& model) {
-  const auto unsupported = [](const char* what) { return absl::InvalidArgumentError(what); };
-  if (!model.is_bpe) return unsupported("is not of the type BPE");
-  if (!model.escape_whitespaces) return unsupported("has escape_whitespaces off, which is not supported");
-  if (model.treat_whitespace_as_suffix)
-    return unsupported("has treat_whitespace_as_suffix on, which is not supported");
-  if (model.has_denormalizer) return unsupported("has a denormalizer, which is not supported");
-  std::vector<bool> has_byte(256, false);
-  for (size_t id = 0; id < model.pieces.size(); ++id) {
-    if (model.pieces[id].kind != PieceKind::kByte) continue;
-    const auto byte = byte_of_piece(model.pieces[id].text);
-    if (!byte)
-      return absl::InvalidArgumentError(absl::StrCat("byte piece ", id, " is not of the form <0x0A>"));
-    has_byte[*byte] = true;
-  }
-  if (model.byte_fallback && std::count(has_byte.begin(), has_byte.end(), true) != 256) {
-    return absl::InvalidArgumentError("has byte_fallback on but not all 256 byte pieces");
-  }
-  return absl::OkStatus();
-}
-
-LeadingSpace leading_space_of(const SentencePieceModel& model) {
-  if (model.remove_extra_whitespaces) return LeadingSpace::kEachDropped;
-  return model.add_dummy_prefix ? LeadingSpace::kFirstDropped : LeadingSpace::kKept;
-}
 
 SpecialPieces special_pieces_of(const SentencePieceModel& model) {
   std::vector<SpecialPiece> special;
@@ -82,19 +32,6 @@ Normalizer::Options normalizer_options(const SentencePieceModel& model) {
           .keep_literals = model.byte_fallback};
 }
 
-std::string bytes_of(const SentencePieceModel& model, const SentencePieceModel::Piece& piece) {
-  switch (piece.kind) {
-    case PieceKind::kControl:
-      return "";
-    case PieceKind::kUnknown:
-      return model.unknown_surface;
-    case PieceKind::kByte:
-      return std::string(1, static_cast<char>(*byte_of_piece(piece.text)));
-    default:
-      return absl::StrReplaceAll(piece.text, {{absl_view(kSpaceSymbol), " "}});
-  }
-}
-
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -105,7 +42,7 @@ struct Tokenizer::Impl {
         bpe(model, specials) {
     for (uint32_t id = 0; id < model.pieces.size(); ++id) {
       ids.emplace(model.pieces[id].text, id);
-      bytes.push_back(bytes_of(model, model.pieces[id]));
+      bytes.push_back(piece_bytes(model, model.pieces[id]));
       max_piece_bytes = std::max(max_piece_bytes, bytes.back().size());
     }
   }
@@ -132,12 +69,8 @@ struct Tokenizer::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<Tokenizer::Impl>> Tokenizer::make_impl(const std::string& path) {
-  const auto bytes = read_model_file(path);
-  if (!bytes.ok()) return bytes.status();
-  auto model = parse_sentencepiece_model(*bytes);
+  auto model = read_sentencepiece_model(path);
   if (!model.ok()) return model.status();
-  const absl::Status supported = check_supported(*model);
-  if (!supported.ok()) return supported;
   auto char_map = model->charsmap.empty() ? CharMap() : CharMap::parse(model->charsmap);
   if (!char_map.ok()) return char_map.status();
   auto impl = std::make_unique<Impl>(*std::move(model), *std::move(char_map));

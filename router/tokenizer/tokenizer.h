@@ -14,17 +14,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/sentencepiece_model.h"
 
 namespace octet::router {
 
 using TokenId = uint32_t;
-
-// What decoding does to spaces that begin a text; the model file says so.
-enum class LeadingSpace {
-  kKept,          // the text keeps them
-  kFirstDropped,  // the encoder put one in front (add_dummy_prefix); decoding takes one away
-  kEachDropped,   // remove_extra_whitespaces: one is taken from each piece until there is text
-};
 
 // A stretch of a text that is tokenised as one string.
 struct TextPart {

@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace octet::router {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "tests/router/tokenizer/nano_tokenizer.h"
 
 namespace octet::router {

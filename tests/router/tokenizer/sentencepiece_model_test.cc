@@ -1,4 +1,4 @@
-#include "router/tokenizer/sentencepiece_model.h"
+#include "base/sentencepiece_model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

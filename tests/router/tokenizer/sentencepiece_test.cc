@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/utf8.h"
 #include "router/tokenizer/tokenizer.h"
-#include "router/tokenizer/utf8.h"
 #include "tests/router/tokenizer/nano_tokenizer.h"
 #include "tests/router/tokenizer/sentencepiece_oracle.h"
 

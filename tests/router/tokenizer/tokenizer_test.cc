@@ -7,7 +7,7 @@
 #include <boost/json/value_to.hpp>
 #include <filesystem>
 
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "tests/router/tokenizer/nano_tokenizer.h"
 
 namespace octet::router {

@@ -1,10 +1,10 @@
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-namespace octet::router {
+namespace octet {
 namespace {
 
 std::string encode_by_definition(uint32_t c) {
@@ -64,4 +64,4 @@ TEST(Utf8, ReplacementOfRandomBytesIsValidAndChangesNothingTwice) {
 }
 
 }  // namespace
-}  // namespace octet::router
+}  // namespace octet

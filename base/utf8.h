@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace octet::router {
+namespace octet {
 
 inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
 
@@ -30,4 +30,4 @@ bool is_valid_utf8(std::string_view bytes);
 // pieces.
 std::string replace_invalid_utf8(std::string_view bytes);
 
-}  // namespace octet::router
+}  // namespace octet

@@ -1,8 +1,8 @@
-#include "router/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 #include <algorithm>
 
-namespace octet::router {
+namespace octet {
 namespace {
 
 // What the first byte of a character says about the rest.
@@ -63,4 +63,4 @@ std::string replace_invalid_utf8(std::string_view bytes) {
   return text;
 }
 
-}  // namespace octet::router
+}  // namespace octet

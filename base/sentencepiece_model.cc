@@ -1,15 +1,20 @@
-#include "router/tokenizer/sentencepiece_model.h"
+#include "base/sentencepiece_model.h"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <unordered_set>
 
 #include "absl/strings/str_cat.h"
-#include "router/tokenizer/protobuf_fields.h"
-#include "router/tokenizer/utf8.h"
+#include "absl/strings/str_replace.h"
+#include "base/protobuf_fields.h"
+#include "base/status.h"
+#include "base/utf8.h"
 
-namespace octet::router {
+namespace octet {
 namespace {
 
 using Fields = std::vector<ProtobufField>;
@@ -33,6 +38,7 @@ constexpr uint32_t kNormalizerAddDummyPrefix = 3;
 constexpr uint32_t kNormalizerRemoveExtraWhitespaces = 4;
 constexpr uint32_t kNormalizerEscapeWhitespaces = 5;
 constexpr uint64_t kModelTypeBpe = 2;
+constexpr uintmax_t kMaxModelBytes = 64 << 20;  // the family's files have 4.5 MB
 
 absl::Status read_piece(const Fields& fields, SentencePieceModel& model) {
   SentencePieceModel::Piece piece;
@@ -96,6 +102,46 @@ absl::Status check_pieces(const SentencePieceModel& model) {
       absl::StrCat("has ", num_unknown, " pieces of the type unknown instead of 1"));
 }
 
+absl::StatusOr<std::string> read_model_file(const std::string& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) return absl::NotFoundError("not found");
+  if (!std::filesystem::is_regular_file(status)) return absl::InvalidArgumentError("not a file");
+  const uintmax_t num_bytes = std::filesystem::file_size(path, error);
+  if (error || num_bytes == 0 || num_bytes > kMaxModelBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("has ", error ? 0 : num_bytes, " bytes; expected 1 to ", kMaxModelBytes));
+  }
+  std::string bytes(num_bytes, '\0');
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
+    return absl::InvalidArgumentError("cannot be read");
+  }
+  return bytes;
+}
+
+// What the rest relies on.
+absl::Status check_supported(const SentencePieceModel& model) {
+  const auto unsupported = [](const char* what) { return absl::InvalidArgumentError(what); };
+  if (!model.is_bpe) return unsupported("is not of the type BPE");
+  if (!model.escape_whitespaces) return unsupported("has escape_whitespaces off, which is not supported");
+  if (model.treat_whitespace_as_suffix)
+    return unsupported("has treat_whitespace_as_suffix on, which is not supported");
+  if (model.has_denormalizer) return unsupported("has a denormalizer, which is not supported");
+  std::vector<bool> has_byte(256, false);
+  for (size_t id = 0; id < model.pieces.size(); ++id) {
+    if (model.pieces[id].kind != PieceKind::kByte) continue;
+    const auto byte = byte_of_piece(model.pieces[id].text);
+    if (!byte)
+      return absl::InvalidArgumentError(absl::StrCat("byte piece ", id, " is not of the form <0x0A>"));
+    has_byte[*byte] = true;
+  }
+  if (model.byte_fallback && std::count(has_byte.begin(), has_byte.end(), true) != 256) {
+    return absl::InvalidArgumentError("has byte_fallback on but not all 256 byte pieces");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::optional<uint8_t> byte_of_piece(std::string_view piece) {
@@ -137,4 +183,32 @@ absl::StatusOr<SentencePieceModel> parse_sentencepiece_model(std::string_view by
   return model;
 }
 
-}  // namespace octet::router
+absl::StatusOr<SentencePieceModel> read_sentencepiece_model(const std::string& path) {
+  const auto bytes = read_model_file(path);
+  if (!bytes.ok()) return bytes.status();
+  auto model = parse_sentencepiece_model(*bytes);
+  if (!model.ok()) return model.status();
+  const absl::Status supported = check_supported(*model);
+  if (!supported.ok()) return supported;
+  return model;
+}
+
+std::string piece_bytes(const SentencePieceModel& model, const SentencePieceModel::Piece& piece) {
+  switch (piece.kind) {
+    case PieceKind::kControl:
+      return "";
+    case PieceKind::kUnknown:
+      return model.unknown_surface;
+    case PieceKind::kByte:
+      return std::string(1, static_cast<char>(*byte_of_piece(piece.text)));
+    default:
+      return absl::StrReplaceAll(piece.text, {{absl_view(kSpaceSymbol), " "}});
+  }
+}
+
+LeadingSpace leading_space_of(const SentencePieceModel& model) {
+  if (model.remove_extra_whitespaces) return LeadingSpace::kEachDropped;
+  return model.add_dummy_prefix ? LeadingSpace::kFirstDropped : LeadingSpace::kKept;
+}
+
+}  // namespace octet

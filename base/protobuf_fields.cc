@@ -1,11 +1,11 @@
-#include "router/tokenizer/protobuf_fields.h"
+#include "base/protobuf_fields.h"
 
 #include <limits>
 #include <optional>
 
 #include "absl/status/status.h"
 
-namespace octet::router {
+namespace octet {
 namespace {
 
 // The readers take what they read off the front of bytes; nothing when bytes end before.
@@ -75,4 +75,4 @@ absl::StatusOr<std::vector<ProtobufField>> parse_protobuf(std::string_view messa
   return fields;
 }
 
-}  // namespace octet::router
+}  // namespace octet

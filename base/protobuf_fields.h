@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace octet::router {
+namespace octet {
 
 struct ProtobufField {
   enum class Kind { kVarint, kFixed64, kBytes, kFixed32 };
@@ -20,4 +20,4 @@ struct ProtobufField {
 // Errors: INVALID_ARGUMENT when the bytes are not a message.
 absl::StatusOr<std::vector<ProtobufField>> parse_protobuf(std::string_view message);
 
-}  // namespace octet::router
+}  // namespace octet
