@@ -23,7 +23,7 @@ RULES = {
     "kernels/": ("base/check", ""),
     "worker/batch/": ("base/check base/clock", ""),
     "worker/lead/": ("base/check base/clock base/prefix_hash worker/batch", ""),
-    "worker/sampling/": ("base/check worker/batch", ""),
+    "worker/sampling/": ("base/byte_automaton base/check worker/batch", ""),
     "worker/checkpoint/": ("base/check base/status base/clock", "absl boost"),
     "worker/model/": ("base/check base/status kernels worker/batch worker/checkpoint", "absl boost"),
     "worker/link/": ("base/check base/status base/clock", "absl boost"),
@@ -39,7 +39,8 @@ RULES = {
     "worker/metrics": ("base worker/batch worker/lead", "absl prometheus"),
     "worker/": ("base kernels octet/v1 worker", "absl grpc prometheus spdlog"),
     "router/tokenizer/": ("base/check base/sentencepiece_model base/status base/utf8", "absl boost protobuf sentencepiece"),
-    "router/request/": ("base/check base/status base/clock base/utf8 router/tokenizer", "absl"),
+    "router/grammar/": ("base/byte_automaton base/status base/utf8", "absl boost"),
+    "router/request/": ("base/check base/status base/clock base/utf8 router/grammar router/tokenizer", "absl"),
     "router/metrics": ("base", "absl prometheus"),
     "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
     "router/generation/": (
