@@ -93,6 +93,10 @@ void add_batching_flags(Flags& flags, WorkerConfig& c) {
       "max-batch-tokens", &c.max_batch_tokens, 1, 1 << 20,
       "Most tokens that one micro-batch computes, prefill and decode together. On no stage less than on "
       "the lead.");
+  flags.add_choice(
+      "prefix-cache", &c.prefix_cache, {"on", "off"},
+      "Whether a prompt reuses the blocks of the KV cache that hold its beginning (lead). It changes "
+      "no token and no log-probability where bits do not depend on batches: see --deterministic.");
   flags.add_number("max-sequences", &c.max_running_sequences, 1, 1 << 20,
                    "Most sequences that run at a time (lead).");
   flags.add_number("max-waiting", &c.max_waiting_sequences, 1, 1 << 20,

@@ -39,8 +39,9 @@ struct WorkerConfig {
   uint32_t max_batch_tokens = 256;
   uint32_t max_running_sequences = 256;
   uint32_t max_waiting_sequences = 4096;
-  uint32_t max_micro_batches = 0;  // 0: as many as stages
-  int64_t kv_cache_mib = 0;        // 0: see --help
+  uint32_t max_micro_batches = 0;   // 0: as many as stages
+  int64_t kv_cache_mib = 0;         // 0: see --help
+  std::string prefix_cache = "on";  // on, off
 
   Duration step_timeout = std::chrono::seconds(10);
   Duration join_timeout = std::chrono::seconds(30);

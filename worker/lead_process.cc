@@ -20,6 +20,7 @@ Engine::Config engine_config(const WorkerConfig& config, const ModelConfig& mode
   engine.scheduler.max_model_len = static_cast<uint32_t>(model.max_model_len);
   engine.scheduler.vocab_size = static_cast<uint32_t>(model.vocab_size);
   engine.scheduler.max_micro_batches = config.max_micro_batches;
+  engine.scheduler.prefix_cache = config.prefix_cache == "on";
   engine.join_timeout = config.join_timeout;
   engine.step_timeout = config.step_timeout;
   return engine;

@@ -52,6 +52,12 @@ WorkerMetrics::WorkerMetrics(const std::vector<int>& stages)
       kv_cache_block_tokens(
           gauge(*registry_, "octet_kv_cache_block_tokens", "Tokens in a block of the KV cache.")),
       preemptions(counter(*registry_, "octet_preemptions_total", "Running sequences put back to waiting.")),
+      prefix_query_tokens(counter(*registry_, "octet_prefix_cache_query_tokens_total",
+                                  "Prompt tokens of sequences admitted for the first time.")),
+      prefix_hit_tokens(counter(*registry_, "octet_prefix_cache_hit_tokens_total",
+                                "Prompt tokens found in the prefix cache.")),
+      prefix_evictions(counter(*registry_, "octet_prefix_cache_evictions_total",
+                               "Blocks whose cached content made room for other tokens.")),
       steps(counter(*registry_, "octet_steps_total", "Steps committed.")),
       epochs_ended(counter(*registry_, "octet_epochs_ended_total", "Epochs ended by a failure.")),
       step_tokens(histogram(*registry_, "octet_step_tokens", "Rows of a micro-batch.", kStepTokens)),

@@ -56,9 +56,14 @@ class WorkerMetrics {
   prometheus::Gauge& kv_cache_blocks;       // octet_kv_cache_blocks
   prometheus::Gauge& kv_cache_block_tokens;  // octet_kv_cache_block_tokens: tokens in a block
   prometheus::Counter& preemptions;          // octet_preemptions_total
-  prometheus::Counter& steps;                // octet_steps_total: committed
-  prometheus::Counter& epochs_ended;         // octet_epochs_ended_total: by a failure
-  prometheus::Histogram& step_tokens;        // octet_step_tokens: rows of a micro-batch, prefill and decode
+  // octet_prefix_cache_query_tokens_total: prompt tokens of sequences admitted for the first time
+  prometheus::Counter& prefix_query_tokens;
+  prometheus::Counter& prefix_hit_tokens;  // octet_prefix_cache_hit_tokens_total: those that were cached
+  // octet_prefix_cache_evictions_total: blocks whose content made room
+  prometheus::Counter& prefix_evictions;
+  prometheus::Counter& steps;          // octet_steps_total: committed
+  prometheus::Counter& epochs_ended;   // octet_epochs_ended_total: by a failure
+  prometheus::Histogram& step_tokens;  // octet_step_tokens: rows of a micro-batch, prefill and decode
   // octet_step_overhead_seconds: the time of a step that no stage spent, from the start of its scheduling to
   // the end of its commit, less the last stage's resident time (its plan's arrival to its result, waits for
   // the previous stages included). So: scheduling, the plan's and the result's way over the wire, commit.

@@ -24,6 +24,11 @@ def long_request(seed, num_tokens=400):
                             stop=pb.StopConditions(max_tokens=num_tokens, ignore_eos=True))
 
 
+def greedy(num_tokens):
+    from octet.v1 import generation_pb2 as pb
+    return {"sampling": pb.SamplingParams(temperature=0), "stop": pb.StopConditions(max_tokens=num_tokens, ignore_eos=True)}
+
+
 def outcome(channel, seed, started):
     answer = grpc_generate(channel, long_request(seed), timeout=120, on_message=lambda message: started.add(seed))[0]
     return answer.token_ids, [score.logprob for score in answer.logprobs]
@@ -46,6 +51,23 @@ def test_answers_in_flight_survive_the_death_of_a_later_stage(deployment):
     assert outcomes(deployment, lambda: deployment.restart_worker(1)) == undisturbed
     assert deployment.lead_metric("octet_epoch") > epoch
     deployment.wait_until_blocks_are_free()
+
+
+def test_a_new_epoch_reuses_nothing_of_the_last_one(deployment):
+    def ask():
+        with channel_to(deployment) as channel:
+            answer = grpc_generate(channel, generate_request(text="Tell me more. " * 50, logprobs=0, **greedy(20)))[0]
+        return answer.usage.cached_tokens > 0, answer.token_ids, [score.logprob for score in answer.logprobs]
+
+    miss, hit = ask(), ask()
+    epoch = deployment.lead_metric("octet_epoch")
+    deployment.restart_worker(1)
+    deployment.workers[0].wait_until(
+        lambda: deployment.lead_metric("octet_epoch") > epoch and deployment.lead_metric("octet_ready") == 1, "the next epoch")
+    deployment.ready()
+    assert (miss[0], hit[0]) == (False, True)
+    assert [ask(), ask()] == [miss, hit]
+    assert miss[1:] == hit[1:]
 
 
 def test_answers_in_flight_survive_a_later_stage_that_hangs(deployment):

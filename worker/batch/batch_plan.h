@@ -16,6 +16,10 @@ struct AdmittedSequence {
   std::vector<TokenId> tokens;  // prompt, then what was generated before
   uint32_t num_prompt_tokens = 0;
   SamplingParams sampling;
+  // The first blocks of its block table: full, computed for other sequences by earlier plans or earlier
+  // chunks of this one, and not to be written. Its first chunk starts after them; at least one token is left
+  // to compute.
+  std::vector<BlockId> cached_blocks;
 
   bool operator==(const AdmittedSequence&) const = default;
 };

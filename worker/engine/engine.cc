@@ -139,6 +139,7 @@ void Engine::report(std::vector<SequenceUpdate> updates) {
     SequenceNews news;
     news.tokens = std::move(update.tokens);
     news.prompt_logprobs = std::move(update.prompt_logprobs);
+    news.num_cached_tokens = update.num_cached_tokens;
     news.finish = update.finish;
     if (update.failure) news.failure = to_status(*update.failure);
     if (update.finish || update.failure) {
@@ -335,8 +336,14 @@ void Engine::publish() {
   if (stats.total_blocks > 0) {
     metrics_.kv_cache_usage_ratio.Set(1.0 - static_cast<double>(stats.free_blocks) / stats.total_blocks);
   }
-  metrics_.preemptions.Increment(static_cast<double>(stats.preemptions - counted_preemptions_));
-  counted_preemptions_ = stats.preemptions;
+  const SchedulerStats counted = std::exchange(counted_, stats);
+  const auto count = [](prometheus::Counter& counter, uint64_t before, uint64_t now) {
+    counter.Increment(static_cast<double>(now - before));
+  };
+  count(metrics_.preemptions, counted.preemptions, stats.preemptions);
+  count(metrics_.prefix_query_tokens, counted.prefix_query_tokens, stats.prefix_query_tokens);
+  count(metrics_.prefix_hit_tokens, counted.prefix_hit_tokens, stats.prefix_hit_tokens);
+  count(metrics_.prefix_evictions, counted.prefix_evictions, stats.prefix_evictions);
   const PipelineState before = [&] {
     const std::lock_guard lock(status_mutex_);
     return std::exchange(status_, status).state;

@@ -112,7 +112,7 @@ class Engine {
   SequenceTable table_;
   std::unique_ptr<EpochRun> run_;
   bool draining_ = false;
-  uint64_t counted_preemptions_ = 0;
+  SchedulerStats counted_;  // what the counters have counted
   std::optional<Time> last_step_;
 
   mutable std::mutex status_mutex_;

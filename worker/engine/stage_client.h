@@ -16,7 +16,7 @@
 namespace octet::worker {
 
 // Version of proto/octet/v1/stage.proto as this program speaks it.
-inline constexpr uint32_t kWireVersion = 1;
+inline constexpr uint32_t kWireVersion = 2;
 
 // What a stage holds, as it registers with the lead.
 struct StageDescription {

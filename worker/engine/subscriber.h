@@ -16,8 +16,9 @@ struct SequenceNews {
   uint64_t router_sequence_id = 0;           // as the router chose it
   std::vector<ScoredToken> tokens;           // new output tokens
   std::vector<ScoredToken> prompt_logprobs;  // of prompt tokens after the first, in order
-  std::optional<FinishReason> finish;        // nothing follows
-  absl::Status failure;                      // not OK: refused or failed; nothing follows
+  uint32_t num_cached_tokens = 0;      // of the prompt, found in the prefix cache; in the first news only
+  std::optional<FinishReason> finish;  // nothing follows
+  absl::Status failure;                // not OK: refused or failed; nothing follows
 };
 
 class Subscriber {

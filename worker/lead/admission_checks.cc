@@ -98,6 +98,9 @@ std::optional<Refusal> refuse_sampling(const SamplingParams& sampling, uint32_t 
 
 std::optional<Refusal> refuse_invalid(const NewSequence& sequence, const SchedulerConfig& config) {
   if (auto refusal = refuse_lengths(sequence, config)) return refusal;
+  if (sequence.cache_salt.size() > kMaxCacheSaltBytes) {
+    return invalid("cache_salt: at most ", kMaxCacheSaltBytes, " bytes, given ", sequence.cache_salt.size());
+  }
   if (auto refusal = refuse_tokens("prompt_tokens", sequence.prompt, config.vocab_size)) return refusal;
   if (auto refusal = refuse_tokens("generated_tokens", sequence.generated, config.vocab_size)) return refusal;
   if (auto refusal = refuse_tokens("stop_token_ids", sequence.stop_token_ids, config.vocab_size))

@@ -5,11 +5,12 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "base/check.h"
 #include "worker/lead/admission_checks.h"
-#include "worker/lead/block_allocator.h"
+#include "worker/lead/block_pool.h"
 #include "worker/lead/plan_in_flight.h"
 #include "worker/lead/sequence.h"
 
@@ -19,6 +20,9 @@ namespace {
 struct BySeniority {
   bool operator()(const Sequence* a, const Sequence* b) const { return a->seniority() < b->seniority(); }
 };
+// Waiting sequences looked at in one step although they wait for a running prefill's blocks.
+constexpr int kMaxHeldBack = 16;
+
 using SenioritySet = std::set<Sequence*, BySeniority>;
 
 // The largest part of `total` when it is divided evenly.
@@ -39,7 +43,8 @@ SchedulerConfig checked(const SchedulerConfig& c) {
 }  // namespace
 
 struct Scheduler::State {
-  explicit State(const SchedulerConfig& c) : config(checked(c)), allocator(c.num_blocks) {}
+  State(const SchedulerConfig& c, PrefixObserver* observer)
+      : config(checked(c)), pool(c.num_blocks, c.block_size, observer) {}
 
   // The parts of schedule(), each of which adds to the plan.
   bool claim_next_blocks(Time now);
@@ -48,17 +53,20 @@ struct Scheduler::State {
   void admit_waiting(Time now, BatchPlan& plan, uint32_t& num_rows_left);
 
   bool can_be_planned(const Sequence& sequence, Time now) const;
+  void plan_chunk(Sequence& sequence, uint32_t num_tokens, BatchPlan& plan);
   void plan_prefill_chunk(Sequence& sequence, BatchPlan& plan, uint32_t& num_rows_left);
+  void admit(Sequence& sequence, const std::vector<CachedBlock>& cached, BatchPlan& plan);
   bool preempt_junior_of(const Sequence& claimant);
   void make_wait(Sequence& sequence);
   uint32_t max_running() const;
   uint64_t num_blocks_promised() const;
+  std::unordered_set<uint64_t> coming_prefixes() const;
   SequenceUpdate commit_chunk(const PlanInFlight::Chunk& chunk, const SequenceSample* sample,
                               Sequence& sequence);
   void end(Sequence& sequence);
 
   const SchedulerConfig config;
-  BlockAllocator allocator;                            // outlives the sequences, which hold its blocks
+  BlockPool pool;                                      // outlives the sequences, which hold its blocks
   std::unordered_map<SequenceId, Sequence> sequences;  // the owner; all other containers point into it
   SenioritySet running;
   SenioritySet waiting;
@@ -69,9 +77,12 @@ struct Scheduler::State {
   uint64_t num_arrivals = 0;
   uint64_t num_preemptions = 0;
   uint64_t outstanding_prompt_tokens = 0;
+  uint64_t prefix_query_tokens = 0;
+  uint64_t prefix_hit_tokens = 0;
 };
 
-Scheduler::Scheduler(const SchedulerConfig& config) : state_(std::make_unique<State>(config)) {}
+Scheduler::Scheduler(const SchedulerConfig& config, PrefixObserver* observer)
+    : state_(std::make_unique<State>(config, observer)) {}
 Scheduler::~Scheduler() = default;
 
 std::optional<Refusal> Scheduler::submit(NewSequence sequence) {
@@ -122,17 +133,18 @@ bool Scheduler::State::claim_next_blocks(Time now) {
   for (Sequence* sequence : running) {
     if (sequence->is_in_flight() || sequence->is_overdue(now)) continue;
     if (sequence->num_pending_with_slots() > 0) continue;
-    std::optional<Block> block = allocator.allocate();
-    if (!block.has_value() && preempt_junior_of(*sequence)) {
+    std::optional<Block> block = pool.allocate();
+    // One that is preempted may hold only blocks that others hold as well.
+    while (!block.has_value() && preempt_junior_of(*sequence)) {
       preempted = true;
-      block = allocator.allocate();
+      block = pool.allocate();
     }
     if (block.has_value()) sequence->add_block(std::move(*block));
   }
   return preempted;
 }
 
-// Returns whether there was one to preempt. Each running sequence holds a block, so one then is free.
+// Returns whether there was one to preempt.
 bool Scheduler::State::preempt_junior_of(const Sequence& claimant) {
   for (auto victim = running.rbegin(); victim != running.rend() && *victim != &claimant; ++victim) {
     if ((*victim)->is_in_flight()) continue;
@@ -169,7 +181,7 @@ void Scheduler::State::plan_decodes(Time now, BatchPlan& plan, uint32_t& num_row
   });
   const uint32_t share = std::min(even_share(num_decoding, config.max_micro_batches), num_rows_left);
   if (ready.size() > share) ready.resize(share);
-  for (Sequence* sequence : ready) plan.chunks.push_back(sequence->plan_chunk(1, plan.step));
+  for (Sequence* sequence : ready) plan_chunk(*sequence, 1, plan);
   num_rows_left -= static_cast<uint32_t>(ready.size());
 }
 
@@ -182,22 +194,30 @@ void Scheduler::State::plan_prefills(Time now, BatchPlan& plan, uint32_t& num_ro
   }
 }
 
+void Scheduler::State::plan_chunk(Sequence& sequence, uint32_t num_tokens, BatchPlan& plan) {
+  plan.chunks.push_back(sequence.plan_chunk(num_tokens, plan.step));
+  if (config.prefix_cache) sequence.keep_full_blocks(pool);
+}
+
 // As large a chunk as the rows and the free blocks allow.
 void Scheduler::State::plan_prefill_chunk(Sequence& sequence, BatchPlan& plan, uint32_t& num_rows_left) {
   const uint32_t wanted = std::min(num_rows_left, sequence.num_pending());
   while (sequence.num_pending_with_slots() < wanted) {
-    std::optional<Block> block = allocator.allocate();
+    std::optional<Block> block = pool.allocate();
     if (!block.has_value()) break;
     sequence.add_block(std::move(*block));
   }
   const uint32_t num_tokens = std::min(wanted, sequence.num_pending_with_slots());
-  plan.chunks.push_back(sequence.plan_chunk(num_tokens, plan.step));
+  plan_chunk(sequence, num_tokens, plan);
   num_rows_left -= num_tokens;
 }
 
 void Scheduler::State::admit_waiting(Time now, BatchPlan& plan, uint32_t& num_rows_left) {
   const uint64_t watermark = config.num_blocks / 100;
+  if (waiting.empty()) return;
   uint64_t num_promised = num_blocks_promised();
+  std::unordered_set<uint64_t> coming = coming_prefixes();
+  int num_held_back = 0;
   auto next = waiting.begin();
   while (next != waiting.end() && num_rows_left > 0 && running.size() < max_running()) {
     Sequence& sequence = **next;
@@ -206,13 +226,34 @@ void Scheduler::State::admit_waiting(Time now, BatchPlan& plan, uint32_t& num_ro
       continue;
     }
     const uint64_t reserve = running.empty() ? 0 : num_promised + watermark;
-    if (sequence.num_missing_blocks() + reserve > allocator.num_free()) return;
+    const std::vector<CachedBlock> cached =
+        config.prefix_cache ? sequence.find_cached(pool) : std::vector<CachedBlock>();
+    const auto wanted = sequence.wanted_prefix(static_cast<uint32_t>(cached.size()));
+    if (wanted && coming.contains(*wanted)) {
+      if (++num_held_back > kMaxHeldBack) return;
+      ++next;
+      continue;
+    }
+    const auto num_held = static_cast<uint64_t>(
+        std::ranges::count_if(cached, [this](const CachedBlock& c) { return pool.is_held(c.block); }));
+    if (sequence.num_missing_blocks() - num_held + reserve > pool.num_free()) return;
     next = waiting.erase(next);
-    running.insert(&sequence);
-    plan.admitted.push_back(sequence.admit());
+    admit(sequence, cached, plan);
     plan_prefill_chunk(sequence, plan, num_rows_left);
     num_promised += sequence.num_missing_blocks();
+    if (const auto prefix = sequence.coming_prefix()) coming.insert(*prefix);
   }
+}
+
+void Scheduler::State::admit(Sequence& sequence, const std::vector<CachedBlock>& cached, BatchPlan& plan) {
+  const bool is_first = !sequence.was_admitted();
+  outstanding_prompt_tokens -= sequence.num_pending_prompt_tokens();
+  plan.admitted.push_back(sequence.admit(cached, pool));
+  outstanding_prompt_tokens += sequence.num_pending_prompt_tokens();
+  running.insert(&sequence);
+  if (!is_first || !config.prefix_cache) return;
+  prefix_query_tokens += sequence.num_prompt_tokens();
+  prefix_hit_tokens += sequence.num_prompt_tokens() - sequence.num_pending_prompt_tokens();
 }
 
 // As many as all micro-batches have rows for, so that each can have one in every round.
@@ -228,6 +269,16 @@ uint64_t Scheduler::State::num_blocks_promised() const {
     if (sequence->is_prefilling()) num_blocks += sequence->num_missing_blocks();
   }
   return num_blocks;
+}
+
+// What running prefills will compute next: by name alone, since nothing but the order of work depends on it.
+std::unordered_set<uint64_t> Scheduler::State::coming_prefixes() const {
+  std::unordered_set<uint64_t> prefixes;
+  if (!config.prefix_cache) return prefixes;
+  for (Sequence* sequence : running) {
+    if (const auto prefix = sequence->coming_prefix()) prefixes.insert(*prefix);
+  }
+  return prefixes;
 }
 
 CommitOutcome Scheduler::commit(const StepResult& result) {
@@ -261,6 +312,7 @@ SequenceUpdate Scheduler::State::commit_chunk(const PlanInFlight::Chunk& chunk, 
     update.failure = Refusal{.kind = Refusal::Kind::kInternal,
                              .message = "the model's logits hold NaN or infinity after " +
                                         std::to_string(sequence.num_tokens()) + " tokens"};
+    sequence.forget_blocks(pool);
     end(sequence);
     return update;
   }
@@ -268,6 +320,7 @@ SequenceUpdate Scheduler::State::commit_chunk(const PlanInFlight::Chunk& chunk, 
   sequence.commit_chunk(chunk.num_tokens, chunk.num_prompt_logprobs);
   outstanding_prompt_tokens += sequence.num_pending_prompt_tokens();
   if (sample == nullptr) return update;
+  update.num_cached_tokens = sequence.take_num_cached_tokens();
   update.prompt_logprobs = sample->prompt_logprobs;
   if (chunk.samples) {
     update.tokens.push_back(*sample->token);
@@ -312,19 +365,21 @@ void Scheduler::reset() {
   while (!s.running.empty()) s.make_wait(**s.running.begin());
   s.released.clear();
   s.last_step = 0;
-  OCTET_CHECK(s.allocator.num_free() == s.config.num_blocks, s.allocator.num_free(), " of ",
-              s.config.num_blocks);
+  s.pool.clear();
 }
 
 SchedulerStats Scheduler::stats() const {
   const State& s = *state_;
   return {.running = static_cast<uint32_t>(s.running.size()),
           .waiting = static_cast<uint32_t>(s.waiting.size()),
-          .free_blocks = s.allocator.num_free(),
+          .free_blocks = s.pool.num_free(),
           .total_blocks = s.config.num_blocks,
           .outstanding_prompt_tokens = s.outstanding_prompt_tokens,
           .preemptions = s.num_preemptions,
-          .micro_batches_in_flight = static_cast<uint32_t>(s.in_flight.size())};
+          .micro_batches_in_flight = static_cast<uint32_t>(s.in_flight.size()),
+          .prefix_query_tokens = s.prefix_query_tokens,
+          .prefix_hit_tokens = s.prefix_hit_tokens,
+          .prefix_evictions = s.pool.num_evictions()};
 }
 
 }  // namespace octet::worker

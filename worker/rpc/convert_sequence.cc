@@ -59,6 +59,7 @@ absl::StatusOr<NewSequence> from_proto(const v1::StartSequence& message, const W
   sequence.max_tokens = message.max_tokens();
   sequence.stop_token_ids = to_vector(message.stop_token_ids());
   sequence.priority = message.priority();
+  sequence.cache_salt = message.cache_salt();
   if (message.timeout_ms() > 0) {
     const auto ms = std::min<uint64_t>(message.timeout_ms(), std::chrono::milliseconds(kMaxTimeout).count());
     sequence.deadline = now + std::chrono::milliseconds(ms);
@@ -70,6 +71,7 @@ void to_proto(const SequenceNews& news, v1::SequenceOutput* message) {
   message->set_sequence_id(news.router_sequence_id);
   for (const ScoredToken& token : news.tokens) to_proto(token, message->add_tokens());
   for (const ScoredToken& token : news.prompt_logprobs) to_proto(token, message->add_prompt_logprobs());
+  message->set_cached_tokens(news.num_cached_tokens);
   if (news.finish) message->set_finish_reason(to_proto(*news.finish));
   if (!news.failure.ok()) {
     message->set_error_code(static_cast<int32_t>(news.failure.code()));

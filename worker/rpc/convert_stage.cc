@@ -11,9 +11,24 @@ namespace {
 constexpr size_t kMaxNameBytes = 256;    // of an address, a digest, a backend
 constexpr uint32_t kMaxCount = 1 << 20;  // of stages, ranks, layers: more is no pipeline
 
+absl::Status check_blocks(const std::string& field, const Uint32s& blocks, const WireLimits& limits) {
+  if (blocks.size() > static_cast<int64_t>(limits.num_blocks)) {
+    return too_many(field, limits.num_blocks, blocks.size());
+  }
+  for (const uint32_t block : blocks) {
+    if (block >= limits.num_blocks) {
+      return invalid_field(field,
+                           absl::StrCat("block ", block, " is outside the KV cache of ", limits.num_blocks));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<AdmittedSequence> from_proto(const v1::AdmittedSequence& message, const WireLimits& limits) {
   absl::Status status =
       check_tokens("admitted.tokens", message.tokens(), limits.max_model_len, limits.vocab_size);
+  if (!status.ok()) return status;
+  status = check_blocks("admitted.cached_blocks", message.cached_blocks(), limits);
   if (!status.ok()) return status;
   if (message.num_prompt_tokens() == 0 ||
       message.num_prompt_tokens() > static_cast<uint32_t>(message.tokens_size())) {
@@ -27,6 +42,7 @@ absl::StatusOr<AdmittedSequence> from_proto(const v1::AdmittedSequence& message,
   sequence.tokens = to_vector(message.tokens());
   sequence.num_prompt_tokens = message.num_prompt_tokens();
   sequence.sampling = *std::move(sampling);
+  sequence.cached_blocks = to_vector(message.cached_blocks());
   return sequence;
 }
 
@@ -41,15 +57,8 @@ absl::StatusOr<SequenceChunk> from_proto(const v1::SequenceChunk& message, const
                          absl::StrCat(message.start_position(), " and ", num_tokens,
                                       " tokens pass the context of ", limits.max_model_len));
   }
-  if (message.new_blocks_size() > static_cast<int64_t>(limits.num_blocks)) {
-    return too_many("chunks.new_blocks", limits.num_blocks, message.new_blocks_size());
-  }
-  for (const uint32_t block : message.new_blocks()) {
-    if (block >= limits.num_blocks) {
-      return invalid_field("chunks.new_blocks",
-                           absl::StrCat("block ", block, " is outside the KV cache of ", limits.num_blocks));
-    }
-  }
+  status = check_blocks("chunks.new_blocks", message.new_blocks(), limits);
+  if (!status.ok()) return status;
   if (message.first_prompt_logprob_row() > message.end_prompt_logprob_row() ||
       message.end_prompt_logprob_row() > num_tokens) {
     return invalid_field("chunks.end_prompt_logprob_row",
@@ -94,6 +103,7 @@ void to_proto(const BatchPlan& plan, v1::BatchPlan* message) {
     append(sequence.tokens, admitted->mutable_tokens());
     admitted->set_num_prompt_tokens(sequence.num_prompt_tokens);
     to_proto(sequence.sampling, admitted->mutable_sampling());
+    append(sequence.cached_blocks, admitted->mutable_cached_blocks());
   }
   for (const SequenceChunk& chunk : plan.chunks) {
     v1::SequenceChunk* to = message->add_chunks();

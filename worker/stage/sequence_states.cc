@@ -29,6 +29,8 @@ absl::Status SequenceStates::release_and_admit(const BatchPlan& plan) {
     SequenceState state;
     state.num_prompt_tokens = sequence.num_prompt_tokens;
     state.num_tokens = static_cast<uint32_t>(sequence.tokens.size());
+    state.num_computed = static_cast<uint32_t>(sequence.cached_blocks.size()) * limits_.block_size;
+    state.block_table.assign(sequence.cached_blocks.begin(), sequence.cached_blocks.end());
     if (role_ == StageRole::kSamples) state.sampler.emplace(sequence);
     states_.insert_or_assign(sequence.id, std::move(state));
   }
@@ -52,6 +54,11 @@ absl::Status SequenceStates::check_admitted(const AdmittedSequence& sequence) co
     if (token >= limits_.vocab_size)
       return refuse(absl::StrCat("token ", token, " is outside the vocabulary"));
   }
+  if (sequence.cached_blocks.size() > (num_tokens - 1) / limits_.block_size) {
+    return refuse(absl::StrCat(sequence.cached_blocks.size(), " cached blocks of ", limits_.block_size,
+                               " tokens leave nothing of its ", num_tokens, " tokens to compute"));
+  }
+  if (absl::Status status = check_block_ids(sequence.id, sequence.cached_blocks); !status.ok()) return status;
   return check_sampling(sequence);
 }
 
@@ -122,15 +129,20 @@ absl::Status SequenceStates::check_chunk(const SequenceChunk& chunk, const Seque
   return absl::OkStatus();
 }
 
+absl::Status SequenceStates::check_block_ids(SequenceId id, const std::vector<BlockId>& blocks) const {
+  for (const BlockId block : blocks) {
+    if (block >= limits_.num_blocks) {
+      return contradiction(id, absl::StrCat("block ", block, " of ", limits_.num_blocks));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SequenceStates::check_blocks(const SequenceChunk& chunk, const SequenceState& state) const {
   const auto blocks_for = [this](size_t num_tokens) {
     return (num_tokens + limits_.block_size - 1) / limits_.block_size;
   };
-  for (const BlockId block : chunk.new_blocks) {
-    if (block >= limits_.num_blocks) {
-      return contradiction(chunk.id, absl::StrCat("block ", block, " of ", limits_.num_blocks));
-    }
-  }
+  if (absl::Status status = check_block_ids(chunk.id, chunk.new_blocks); !status.ok()) return status;
   const size_t num_blocks = state.block_table.size() + chunk.new_blocks.size();
   const size_t needed = blocks_for(chunk.start_position + chunk.tokens.size());
   const size_t limit = blocks_for(limits_.max_model_len);

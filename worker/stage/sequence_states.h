@@ -55,6 +55,7 @@ class SequenceStates {
   absl::Status check_admitted(const AdmittedSequence& sequence) const;
   absl::Status check_sampling(const AdmittedSequence& sequence) const;
   absl::Status check_chunk(const SequenceChunk& chunk, const SequenceState& state, uint64_t step) const;
+  absl::Status check_block_ids(SequenceId id, const std::vector<BlockId>& blocks) const;
   absl::Status check_blocks(const SequenceChunk& chunk, const SequenceState& state) const;
 
   StageRole role_;

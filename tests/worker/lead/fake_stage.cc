@@ -103,6 +103,12 @@ void FakeStage::admit(const AdmittedSequence& sequence) {
   state.tokens = sequence.tokens;
   state.num_prompt_tokens = sequence.num_prompt_tokens;
   state.sampling = sequence.sampling;
+  state.blocks = sequence.cached_blocks;
+  state.num_cached_blocks = static_cast<uint32_t>(sequence.cached_blocks.size());
+  state.num_computed = state.num_cached_blocks * config_.block_size;
+  if (state.num_computed >= sequence.tokens.size()) {
+    error("leaves nothing of sequence ", sequence.id, " to compute");
+  }
 }
 
 // A chunk starts where the last one ended and holds the sequence's own tokens.
@@ -120,15 +126,23 @@ void FakeStage::take_tokens(const SequenceChunk& chunk, State& state) {
   if (chunk.samples != (end == state.tokens.size())) error("samples wrongly of sequence ", chunk.id);
 }
 
-// No block is in two tables, and the table has slots for all computed tokens and none to spare.
+// Another sequence with the block in its table, whose first chunk is computed: one admitted by this plan may
+// share what the plan's earlier chunks write.
+std::optional<SequenceId> FakeStage::reader_of(BlockId block, SequenceId but) const {
+  for (const auto& [id, other] : sequences_) {
+    if (id == but || !other.has_run) continue;
+    if (std::find(other.blocks.begin(), other.blocks.end(), block) != other.blocks.end()) return id;
+  }
+  return std::nullopt;
+}
+
+// No block is new in one table while another reads it, and the table has slots for all computed tokens and
+// none to spare.
 void FakeStage::take_blocks(const SequenceChunk& chunk, State& state) {
   for (const BlockId block : chunk.new_blocks) {
     if (block >= config_.num_blocks) error("uses block ", block);
-    for (const auto& [id, other] : sequences_) {
-      if (std::find(other.blocks.begin(), other.blocks.end(), block) != other.blocks.end()) {
-        error("gives block ", block, " of sequence ", id, " to ", chunk.id);
-      }
-    }
+    if (const auto id = reader_of(block, chunk.id))
+      error("gives block ", block, " of ", *id, " to ", chunk.id);
     state.blocks.push_back(block);
   }
   state.num_computed = chunk.start_position + static_cast<uint32_t>(chunk.tokens.size());
@@ -139,7 +153,8 @@ void FakeStage::take_blocks(const SequenceChunk& chunk, State& state) {
   }
 }
 
-// Every token before the chunk's end is found in the cache, as its sequence wrote it.
+// No chunk writes where another sequence reads, and every token before the chunk's end is found in the cache
+// as this sequence would have written it.
 void FakeStage::write_cache(const SequenceChunk& chunk, State& state) {
   const std::span<const TokenId> tokens(state.tokens);
   const size_t end =
@@ -148,9 +163,15 @@ void FakeStage::write_cache(const SequenceChunk& chunk, State& state) {
     const BlockId block = state.blocks[position / config_.block_size];
     uint64_t& slot = cache_.at(size_t{block} * config_.block_size + position % config_.block_size);
     const uint64_t content = hash(tokens.first(position + 1));
-    if (position >= chunk.start_position) slot = content;
+    if (position >= chunk.start_position) {
+      if (const auto id = reader_of(block, chunk.id)) error(chunk.id, " writes block ", block, " of ", *id);
+      if (position / config_.block_size < state.num_cached_blocks)
+        error(chunk.id, " writes cached block ", block);
+      slot = content;
+    }
     if (slot != content) error("lost position ", position, " of sequence ", chunk.id);
   }
+  state.has_run = true;
 }
 
 std::optional<SequenceSample> FakeStage::sample(const SequenceChunk& chunk, State& state) {

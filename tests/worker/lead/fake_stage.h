@@ -47,11 +47,14 @@ class FakeStage {
     uint32_t num_prompt_tokens = 0;
     uint32_t num_computed = 0;
     std::vector<BlockId> blocks;
+    uint32_t num_cached_blocks = 0;  // of these, the first ones, which another sequence computed
+    bool has_run = false;            // a chunk of it is computed
     SamplingParams sampling;
   };
 
   void admit(const AdmittedSequence& sequence);
   void take_tokens(const SequenceChunk& chunk, State& state);
+  std::optional<SequenceId> reader_of(BlockId block, SequenceId but) const;
   void take_blocks(const SequenceChunk& chunk, State& state);
   void write_cache(const SequenceChunk& chunk, State& state);
   std::optional<SequenceSample> sample(const SequenceChunk& chunk, State& state);

@@ -24,6 +24,8 @@ struct Coverage {
   uint64_t cancelled_in_flight = 0;
   uint64_t resets_in_flight = 0;
   uint64_t prompt_logprobs = 0;
+  uint64_t cached_tokens = 0;
+  uint64_t evictions = 0;
 };
 
 class RandomWork {
@@ -54,6 +56,7 @@ class RandomWork {
     c.max_model_len = between(3, 60);
     c.vocab_size = between(1, 40);
     c.max_micro_batches = between(1, 4);
+    c.prefix_cache = !one_in(8);
     return c;
   }
 
@@ -85,7 +88,12 @@ class RandomWork {
     const SchedulerConfig& c = harness_.config;
     NewSequence sequence;
     sequence.id = ++last_id_;
-    for (uint32_t n = between(1, c.max_model_len); n > 0; --n) sequence.prompt.push_back(below(c.vocab_size));
+    sequence.prompt = beginning();
+    for (uint32_t n = between(1, c.max_model_len - static_cast<uint32_t>(sequence.prompt.size())); n > 0;
+         --n) {
+      sequence.prompt.push_back(below(c.vocab_size));
+    }
+    if (one_in(3)) sequence.cache_salt = "a";
     sequence.max_tokens = between(1, 20);
     sequence.priority = static_cast<int32_t>(below(3)) - 1;
     if (one_in(2)) sequence.stop_token_ids = {below(c.vocab_size)};
@@ -102,6 +110,19 @@ class RandomWork {
     }
     live_.insert(sequence.id);
     submitted_.emplace(sequence.id, std::move(sequence));
+  }
+
+  // Nothing, or what an earlier sequence has too: of its prompt, or a whole turn of it.
+  std::vector<TokenId> beginning() {
+    if (submitted_.empty() || one_in(3)) return {};
+    const NewSequence& earlier =
+        std::next(submitted_.begin(), below(static_cast<uint32_t>(submitted_.size())))->second;
+    std::vector<TokenId> tokens = earlier.prompt;
+    const std::vector<TokenId> output = expected_output(earlier, harness_.config);
+    tokens.insert(tokens.end(), output.begin(), output.end());
+    if (one_in(2)) tokens.resize(below(static_cast<uint32_t>(tokens.size()) + 1));
+    tokens.resize(std::min<size_t>(tokens.size(), harness_.config.max_model_len - 1));
+    return tokens;
   }
 
   void cancel() {
@@ -136,12 +157,26 @@ class RandomWork {
     ASSERT_LT(num_in_flight, harness_.config.max_micro_batches);
     std::set<SequenceId>& ids = ids_in_flight_[harness_.results.back().step];
     ids.clear();
+    check_salts(*plan);
     for (const SequenceChunk& chunk : plan->chunks) {
       ASSERT_TRUE(live_.contains(chunk.id)) << "plans sequence " << chunk.id << ", which has ended";
       for (const StepResult& result : harness_.results) {
         ASSERT_FALSE(ids_in_flight_[result.step].contains(chunk.id)) << "twice in flight: " << chunk.id;
       }
       ids.insert(chunk.id);
+    }
+  }
+
+  // The stage knows no salts.
+  void check_salts(const BatchPlan& plan) {
+    for (const SequenceChunk& chunk : plan.chunks) {
+      for (const BlockId block : chunk.new_blocks) salts_[block] = submitted_.at(chunk.id).cache_salt;
+    }
+    for (const AdmittedSequence& admitted : plan.admitted) {
+      ASSERT_TRUE(admitted.cached_blocks.empty() || harness_.config.prefix_cache);
+      for (const BlockId block : admitted.cached_blocks) {
+        ASSERT_EQ(salts_.at(block), submitted_.at(admitted.id).cache_salt);
+      }
     }
   }
 
@@ -229,6 +264,8 @@ class RandomWork {
     EXPECT_EQ(stats.outstanding_prompt_tokens, 0);
     EXPECT_EQ(harness_.scheduler.next_deadline(), kNoDeadline);
     coverage_.preemptions += stats.preemptions;
+    coverage_.cached_tokens += stats.prefix_hit_tokens;
+    coverage_.evictions += stats.prefix_evictions;
   }
 
   std::mt19937 random_;
@@ -238,6 +275,7 @@ class RandomWork {
   std::map<SequenceId, NewSequence> submitted_;
   std::set<SequenceId> live_;
   std::set<SequenceId> poisoned_;
+  std::map<BlockId, std::string> salts_;                    // of the sequence that was given the block last
   std::map<uint64_t, std::set<SequenceId>> ids_in_flight_;  // by step, of this epoch
 };
 
@@ -257,6 +295,8 @@ TEST(SchedulerRandom, EverySequenceGetsItsOwnTokensAndEndsOnce) {
   EXPECT_GT(coverage.cancelled_in_flight, 1000);
   EXPECT_GT(coverage.resets_in_flight, 1000);
   EXPECT_GT(coverage.prompt_logprobs, 1000);
+  EXPECT_GT(coverage.cached_tokens, 10000);
+  EXPECT_GT(coverage.evictions, 10000);
 }
 
 }  // namespace

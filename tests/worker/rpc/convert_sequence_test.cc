@@ -36,6 +36,7 @@ TEST(StartSequenceTest, EveryFieldArrives) {
   message.add_stop_token_ids(3);
   message.set_timeout_ms(1500);
   message.set_priority(-4);
+  message.set_cache_salt("tenant");
   v1::SequenceSampling* sampling = message.mutable_sampling();
   sampling->set_top_k(40);
   sampling->set_top_p(0.9f);
@@ -62,6 +63,7 @@ TEST(StartSequenceTest, EveryFieldArrives) {
   EXPECT_EQ(sequence->stop_token_ids, (std::vector<TokenId>{3}));
   EXPECT_EQ(sequence->max_tokens, 10u);
   EXPECT_EQ(sequence->priority, -4);
+  EXPECT_EQ(sequence->cache_salt, "tenant");
   EXPECT_EQ(sequence->deadline, time + std::chrono::milliseconds(1500));
   const SamplingParams expected = {.temperature = 0.5f,
                                    .top_k = 40,
@@ -149,10 +151,12 @@ TEST(SequenceNewsTest, EveryFieldArrives) {
   news.router_sequence_id = 9;
   news.tokens.push_back({5, -0.25f, {5, 6}, {-0.25f, -1.5f}});
   news.prompt_logprobs.push_back({4, -2.0f, {}, {}});
+  news.num_cached_tokens = 32;
   news.finish = FinishReason::kLength;
   v1::SequenceOutput message;
   to_proto(news, &message);
   EXPECT_EQ(message.sequence_id(), 9u);
+  EXPECT_EQ(message.cached_tokens(), 32u);
   ASSERT_EQ(message.tokens_size(), 1);
   EXPECT_EQ(message.tokens(0).token_id(), 5u);
   EXPECT_EQ(message.tokens(0).logprob(), -0.25f);

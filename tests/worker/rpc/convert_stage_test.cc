@@ -28,6 +28,7 @@ BatchPlan plan() {
   sequence.sampling.bad_words = {{1, 2}, {3}};
   sequence.sampling.seed = 1234567890123456789u;
   sequence.sampling.logprobs = 5;
+  sequence.cached_blocks = {3, 1};
   SequenceChunk chunk;
   chunk.id = 5;
   chunk.tokens = {1, 2, 3};
@@ -64,6 +65,9 @@ TEST(BatchPlanTest, SurvivesTheWire) {
 TEST(BatchPlanTest, EveryBadFieldIsNamed) {
   using Change = std::function<void(v1::BatchPlan&)>;
   const std::pair<const char*, Change> cases[] = {
+      {"admitted.cached_blocks", [](auto& m) { m.mutable_admitted(0)->add_cached_blocks(8); }},
+      {"admitted.cached_blocks",
+       [](auto& m) { m.mutable_admitted(0)->mutable_cached_blocks()->Resize(9, 0); }},
       {"admitted",
        [](auto& m) {
          for (int i = 0; i < 2; ++i) *m.add_admitted() = m.admitted(0);

@@ -100,6 +100,24 @@ const BadPlan kBadPlans[] = {
      },
      "sequence 1: was not admitted"},
     {"NotAdmitted", [](BatchPlan& p) { p.admitted.clear(); }, "sequence 1: was not admitted"},
+    {"CachedBlockOutsideTheCache",
+     [](BatchPlan& p) {
+       p = opening_plan(std::vector<TokenId>(17, 4));
+       p.admitted[0].cached_blocks = {kBlocks};
+     },
+     "sequence 1: block 300 of 300"},
+    {"NothingLeftToCompute",
+     [](BatchPlan& p) {
+       p = opening_plan(std::vector<TokenId>(16, 4));
+       p.admitted[0].cached_blocks = {5};
+     },
+     "sequence 1: 1 cached blocks of 16 tokens leave nothing of its 16 tokens to compute"},
+    {"StartsInsideItsCachedBlocks",
+     [](BatchPlan& p) {
+       p = opening_plan(std::vector<TokenId>(17, 4));
+       p.admitted[0].cached_blocks = {5};
+     },
+     "starts at position 0, expected 16"},
     {"WrongStep", [](BatchPlan& p) { p.step = 2; }, "plan of step 2 opens the epoch"},
     {"WrongStart", [](BatchPlan& p) { p.chunks[0].start_position = 1; }, "starts at position 1, expected 0"},
     {"HugeStart", [](BatchPlan& p) { p.chunks[0].start_position = UINT32_MAX; },
