@@ -8,6 +8,7 @@
 #include "router/api/apis.h"
 #include "router/api/grpc_convert.h"
 #include "router/api/grpc_generate.h"
+#include "router/api/grpc_request.h"
 #include "router/api/grpc_score.h"
 #include "router/api/grpc_wire.h"
 
@@ -75,6 +76,7 @@ class GrpcApi final : public RawService {
                                            grpc::ByteBuffer& answer, Method method) {
     Request request;
     Response response;
+    tell_request_id(call, "");
     absl::Status status = parse(bytes, request);
     if (status.ok()) status = method(request, context_.validation(), response);
     if (status.ok()) answer = serialize(response);

@@ -12,10 +12,13 @@
 
 namespace octet::router {
 
-absl::StatusOr<ValidatedRequest> GenerateCall::validated(const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<ValidatedRequest> GenerateCall::validated(const grpc::ByteBuffer& bytes) {
   v1::GenerateRequest request;
-  if (absl::Status status = parse(bytes, request); !status.ok()) return status;
-  return validate_call(to_draft(request), context_, call_);
+  absl::Status status = parse(bytes, request);
+  RequestDraft draft = to_draft(request);
+  draft.request_id = tell_request_id(call_, std::move(draft.request_id));
+  if (!status.ok()) return status;
+  return validate_call(std::move(draft), context_, call_);
 }
 
 void GenerateCall::begin(const grpc::ByteBuffer& bytes) {

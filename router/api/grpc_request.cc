@@ -4,6 +4,9 @@
 #include <chrono>
 #include <utility>
 
+#include "router/api/http_server.h"
+#include "router/request/request_id.h"
+
 namespace octet::router {
 namespace {
 
@@ -23,6 +26,18 @@ absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const Service
     draft.timeout_seconds = seconds(left);
   }
   return validate(std::move(draft), validation, now());
+}
+
+std::string tell_request_id(grpc::ServerContextBase& call, std::string in_message) {
+  const std::string name(kRequestIdHeader);
+  std::string given = std::move(in_message);
+  if (given.empty()) {
+    const auto found = call.client_metadata().find(name);
+    if (found != call.client_metadata().end()) given.assign(found->second.data(), found->second.size());
+  }
+  std::string id = given.empty() ? make_request_id() : given;
+  call.AddTrailingMetadata(name, check_request_id(name, id).ok() ? id : make_request_id());
+  return id;
 }
 
 absl::Status client_gone(const grpc::ServerContextBase& call) {

@@ -3,6 +3,8 @@
 
 #include <grpcpp/server_context.h>
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "router/api/service_context.h"
 #include "router/request/request_draft.h"
@@ -13,6 +15,10 @@ namespace octet::router {
 // The call's deadline becomes the request's. From any thread. Errors: those of validate(), DEADLINE_EXCEEDED.
 absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call);
+
+// Chooses the call's request id - the message's, the metadata's x-request-id, or a new one - and puts it into
+// the trailer. A client's id that may not be used is returned all the same, for validate() to refuse.
+std::string tell_request_id(grpc::ServerContextBase& call, std::string in_message);
 
 // How a call ends that its client or its deadline ended. Only before the call was finished.
 absl::Status client_gone(const grpc::ServerContextBase& call);

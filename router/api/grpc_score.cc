@@ -11,10 +11,13 @@
 
 namespace octet::router {
 
-absl::StatusOr<ValidatedRequest> ScoreCall::validated(const grpc::ByteBuffer& bytes) const {
+absl::StatusOr<ValidatedRequest> ScoreCall::validated(const grpc::ByteBuffer& bytes) {
   v1::ScoreRequest request;
-  if (absl::Status status = parse(bytes, request); !status.ok()) return status;
-  return validate_call(to_draft(request), context_, call_);
+  absl::Status status = parse(bytes, request);
+  RequestDraft draft = to_draft(request);
+  draft.request_id = tell_request_id(call_, std::move(draft.request_id));
+  if (!status.ok()) return status;
+  return validate_call(std::move(draft), context_, call_);
 }
 
 void ScoreCall::begin(const grpc::ByteBuffer& bytes) {

@@ -290,7 +290,8 @@ const HttpHandler* HttpConnection::find_handler(const HttpRequest& request, std:
 
 void HttpConnection::enter_answer(bool request_is_whole) {
   phase_ = Phase::kAnswer;
-  answer_ = {.is_http_1_0 = parser_.is_http_1_0(),
+  answer_ = {.request_id = parser_.request_id(),
+             .is_http_1_0 = parser_.is_http_1_0(),
              .keep_alive = request_is_whole && parser_.keeps_alive() && !server_->stopping};
   count_body_bytes(0);
   disarm();
@@ -346,6 +347,9 @@ void HttpConnection::queue_head(int status, std::string_view content_type, const
                   "\r\nServer: octet\r\n");
   if (!content_type.empty()) append_header(output_, "Content-Type", content_type);
   for (const auto& [name, value] : headers) append_header(output_, name, value);
+  const bool has_id = std::any_of(headers.begin(), headers.end(),
+                                  [](const auto& header) { return header.first == kRequestIdHeader; });
+  if (!has_id) append_header(output_, kRequestIdHeader, answer_.request_id);
   if (!answer_.keep_alive) {
     output_ += "Connection: close\r\n";
   } else if (answer_.is_http_1_0) {

@@ -91,6 +91,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool sent_continue_ = false;
   // The answer being written.
   struct Answer {
+    std::string request_id;
     bool is_http_1_0 = false;
     bool keep_alive = false;
     bool omits_body = false;  // to HEAD

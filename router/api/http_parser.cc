@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "router/request/request_id.h"
 
 namespace octet::router {
 namespace {
@@ -34,6 +35,8 @@ std::string_view view(string_view text) {
 // failure.
 class HttpParser::Machine final : public http::basic_parser<true> {
  public:
+  Machine() { request.id = make_request_id(); }
+
   HttpRequest request;
   HttpFailure failure;
   bool failed = false;
@@ -86,6 +89,17 @@ class HttpParser::Machine final : public http::basic_parser<true> {
       if (!expects_continue) refuse(417, "expect: only 100-continue is supported", error);
     } else if (name == "host" && ++num_hosts_ > 1) {
       refuse(400, "host: given more than once", error);
+    } else if (name == kRequestIdHeader) {
+      take_request_id(value, error);
+    }
+  }
+
+  void take_request_id(std::string_view id, error_code& error) {
+    if (id.empty()) return;
+    if (const absl::Status status = check_request_id(kRequestIdHeader, id); status.ok()) {
+      request.id = id;
+    } else {
+      refuse(400, std::string(status.message()), error);
     }
   }
 
@@ -171,6 +185,9 @@ void HttpParser::next() {
 
 HttpRequest& HttpParser::request() {
   return machine_->request;
+}
+std::string HttpParser::request_id() const {
+  return machine_ ? machine_->request.id : make_request_id();
 }
 bool HttpParser::is_http_1_0() const {
   return machine_ && machine_->is_http_1_0;

@@ -39,6 +39,8 @@ class HttpParser {
   const HttpFailure& failure() const { return failure_; }
   // From kBody on.
   HttpRequest& request();
+  // Of the request being read, even if it is not whole or was refused.
+  std::string request_id() const;
   bool is_http_1_0() const;
   bool keeps_alive() const;       // the client asked for it, or its version implies it
   bool expects_continue() const;  // the client waits for "100 Continue" before it sends the body

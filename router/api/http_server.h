@@ -18,6 +18,7 @@
 namespace octet::router {
 
 struct HttpRequest {
+  std::string id;  // the header x-request-id, or made; every answer has it in this header
   std::string method;
   std::string path;  // without the query, as sent: nothing is decoded
   std::string query;
@@ -27,6 +28,9 @@ struct HttpRequest {
 };
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+// The name of the header that carries HttpRequest::id in and out.
+inline constexpr std::string_view kRequestIdHeader = "x-request-id";
 
 // May outlive its connection, whose end makes every call a no-op. One that is dropped before it answered
 // answers 500.

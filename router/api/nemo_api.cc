@@ -115,8 +115,7 @@ FieldNames nemo_field_names(const std::string& sentence) {
           {"min_tokens", "min_tokens_to_generate"},
           {"stop_token_ids", "end_strings"},
           {"stop", "end_strings"},
-          {"seed", "random_seed"},
-          {"request_id", "x-request-id"}};
+          {"seed", "random_seed"}};
 }
 
 absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const NemoRequest& parsed, const NemoEnd& end,
@@ -156,7 +155,7 @@ void generate(ServiceContext& context, const HttpRequest& request, std::shared_p
     return answer(503, validation.status(), nemo_failure(std::string(validation.status().message())));
   }
   NemoEnd end = resolve_end_strings(parsed->end_strings, *context.tokenizer);
-  auto requests = validate_all(*parsed, end, std::string(request.header("x-request-id")), *validation);
+  auto requests = validate_all(*parsed, end, request.id, *validation);
   if (!requests.ok()) {
     return answer(http_status(requests.status()), requests.status(),
                   nemo_refusal(std::string(requests.status().message())));

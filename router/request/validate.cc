@@ -3,11 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "router/request/field_checks.h"
-#include "router/request/random_bits.h"
+#include "router/request/request_id.h"
 #include "router/request/validate_sampling.h"
 #include "router/request/validated_request.h"
 
@@ -144,26 +143,6 @@ absl::Status read_choices(const RequestDraft& draft, const RequestLimits& limits
   return absl::OkStatus();
 }
 
-bool is_request_id_character(char c) {
-  const bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-  return letter || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == ':' || c == '-';
-}
-
-absl::StatusOr<std::string> request_id(std::string given, const RequestLimits& limits) {
-  if (given.empty()) return absl::StrFormat("%016x%016x", random_bits(), random_bits());
-  if (given.size() > limits.max_request_id_bytes) {
-    return invalid_field("request_id", absl::StrCat("must have at most ", limits.max_request_id_bytes,
-                                                    " characters; has ", given.size()));
-  }
-  const auto bad = std::find_if_not(given.begin(), given.end(), is_request_id_character);
-  if (bad != given.end()) {
-    return invalid_field("request_id",
-                         absl::StrFormat("must consist of [A-Za-z0-9_.:-]; has byte 0x%02x at index %d",
-                                         static_cast<unsigned char>(*bad), bad - given.begin()));
-  }
-  return given;
-}
-
 absl::Status read_queueing(RequestDraft& draft, const RequestLimits& limits, ValidatedRequest& request) {
   const int32_t best = draft.tenant.best_priority;
   const auto priority = integer_in("priority", draft.priority, std::max(best, 0), best, kMaxPriority);
@@ -214,9 +193,9 @@ absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationCo
   ValidatedRequest request;
 
   // What costs little comes first.
-  auto id = request_id(std::move(draft.request_id), context.limits);
-  if (!id.ok()) return id.status();
-  request.request_id = *std::move(id);
+  request.request_id = draft.request_id.empty() ? make_request_id() : std::move(draft.request_id);
+  status = check_request_id("request_id", request.request_id);
+  if (!status.ok()) return status;
   const auto time = deadline(draft.timeout_seconds, context.limits, now);
   if (!time.ok()) return time.status();
   request.deadline = *time;

@@ -13,6 +13,9 @@
 namespace octet::router {
 namespace {
 
+// A drawn seed is a whole number that JavaScript holds too: a client can send back what an answer told it.
+constexpr uint64_t kMaxDrawnSeed = (uint64_t{1} << 53) - 1;
+
 // A double of (0, max] as a float that is not 0 either and by which a logit can be divided.
 float positive_float(double value) {
   return std::max(static_cast<float>(value), 1e-30F);
@@ -103,7 +106,7 @@ absl::StatusOr<Sampling> validate_sampling(const RequestDraft& draft, const Vali
   if (status.ok()) status = read_logit_bias(draft, context, sampling);
   if (status.ok()) status = read_bad_words(draft, context, sampling);
   if (!status.ok()) return status;
-  sampling.seed = draft.seed ? *draft.seed : random_bits();
+  sampling.seed = draft.seed ? *draft.seed : random_bits() & kMaxDrawnSeed;
   return sampling;
 }
 

@@ -78,7 +78,6 @@ struct RequestLimits {
   uint32_t max_logit_bias = 1024;
   uint32_t max_logprobs = 20;
   uint32_t max_messages = 1024;
-  uint32_t max_request_id_bytes = 128;
   uint32_t max_session_bytes = 256;
   Duration max_timeout = std::chrono::hours(1);
   Duration default_timeout = std::chrono::minutes(10);

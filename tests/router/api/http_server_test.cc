@@ -20,6 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr auto kPatience = 10s;
@@ -97,6 +98,37 @@ std::string get(const std::string& target, const std::string& fields = "") {
   return "GET " + target + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n";
 }
 
+// A request's id is the client's or a new one, and every answer has it, refusals of the server too.
+TEST_F(HttpServerTest, EveryAnswerHasARequestId) {
+  listen();
+  for (const char* target : {"/echo", "/nothing", "/throw", "/drop"}) {
+    RawClient client(port());
+    client.send(get(target, "X-Request-Id: mine\r\n"));
+    EXPECT_TRUE(client.read_answer().has_header("x-request-id: mine")) << target;
+    client.send(get(target));
+    const std::string head = client.read_answer().head;
+    EXPECT_THAT(head, HasSubstr("x-request-id: ")) << target;
+    EXPECT_THAT(head, Not(HasSubstr("mine"))) << target;
+  }
+  RawClient broken(port());
+  broken.send("GET /echo HTTP/1.1\r\nX-Request-Id: mine\r\n\r\n");  // without Host
+  const RawAnswer answer = broken.read_answer();
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_TRUE(answer.has_header("x-request-id: mine"));
+}
+
+TEST_F(HttpServerTest, RefusesARequestIdThatIsTooLongOrHasOtherCharacters) {
+  listen();
+  for (const std::string& id : {std::string(129, 'a'), std::string("a b"), std::string("a\"b")}) {
+    RawClient client(port());
+    client.send(get("/echo", "X-Request-Id: " + id + "\r\n"));
+    const RawAnswer answer = client.read_answer();
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_THAT(answer.body, HasSubstr("x-request-id: must"));
+    EXPECT_THAT(answer.head, Not(HasSubstr(id)));
+  }
+}
+
 TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
   listen();
   RawClient client(port());
@@ -107,6 +139,7 @@ TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
     EXPECT_EQ(answer.body, "/echo?a=b ");
     EXPECT_TRUE(answer.has_header("Content-Type: text/plain"));
     EXPECT_TRUE(answer.has_header("X-Extra: 1"));
+    EXPECT_THAT(answer.head, HasSubstr("x-request-id: "));
     EXPECT_FALSE(answer.has_header("Connection: close"));
   }
 }

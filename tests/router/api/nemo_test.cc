@@ -53,7 +53,7 @@ TEST_F(NemoTest, AnswersAsNemoDoes) {
   end(0, FinishReason::kStop);
   EXPECT_EQ(answer->status, 200);
   EXPECT_EQ(answer->content_type, "application/json");
-  EXPECT_EQ(answer->header("x-request-id"), "r");
+  EXPECT_EQ(answer->header("x-request-id"), "from-connection");
   EXPECT_EQ(answer->header("x-octet-seed"), "5");
   const std::vector<TokenId> prompt = tokenizer->encode("Hi <extra_id_1>\xC3\xA9");
   std::string ids, pieces, offsets;

@@ -107,6 +107,14 @@ class GrpcApiTest : public testing::Test {
 
   const std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::load("deploy/nano/tokenizer.model").value();
   const ChatTemplate chat_template_ = ChatTemplate::make(tokenizer_, ChatFormat::kNemotron4).value();
+  // Of a call that has ended; empty when it has no such entry.
+  static std::string trailer(const grpc::ClientContext& call, const std::string& name) {
+    const auto found = call.GetServerTrailingMetadata().find(name);
+    return found == call.GetServerTrailingMetadata().end()
+               ? ""
+               : std::string(found->second.data(), found->second.size());
+  }
+
   std::unique_ptr<FakeLead> lead_ = std::make_unique<FakeLead>(FakeLead::ready_state());
   RouterMetrics metrics_;
   boost::asio::io_context loop_{1};
@@ -152,6 +160,31 @@ TEST_F(GrpcApiTest, StreamsTextAsItComes) {
   EXPECT_EQ(rest[0].usage().prompt_tokens(), start.prompt_tokens_size());
   EXPECT_EQ(rest[0].usage().completion_tokens(), tokens_of(" Shall").size() + 1);
   EXPECT_EQ(count("ok"), 1);
+  EXPECT_EQ(trailer(call, "x-request-id"), "my-request");
+}
+
+TEST_F(GrpcApiTest, EveryCallHasARequestIdInItsTrailer) {
+  v1::TokenizeRequest wanted;
+  wanted.set_text("a");
+  v1::TokenizeResponse tokens;
+  grpc::ClientContext given;
+  given.AddMetadata("x-request-id", "from-metadata");
+  EXPECT_TRUE(stub_->Tokenize(&given, wanted, &tokens).ok());
+  EXPECT_EQ(trailer(given, "x-request-id"), "from-metadata");
+
+  v1::ScoreRequest empty;
+  v1::ScoreResponse scores;
+  grpc::ClientContext refused;
+  EXPECT_FALSE(stub_->Score(&refused, empty, &scores).ok());
+  EXPECT_EQ(trailer(refused, "x-request-id").size(), 32U);
+
+  grpc::ClientContext unusable;
+  unusable.AddMetadata("x-request-id", "a b");
+  v1::GenerateResponse message;
+  const auto reader = stub_->Generate(&unusable, request());
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(trailer(unusable, "x-request-id").size(), 32U);
 }
 
 TEST_F(GrpcApiTest, DrawnSeedAndRequestIdAreReturned) {

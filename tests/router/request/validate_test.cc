@@ -172,6 +172,7 @@ TEST(Validate, DrawsSeedsAndIdsThatDiffer) {
   for (int i = 0; i < 100; ++i) {
     const ValidatedRequest request = validated(draft_of("a"));
     seeds.insert(request.sampling.seed);
+    EXPECT_LT(request.sampling.seed, uint64_t{1} << 53);  // JavaScript's numbers hold it
     ids.insert(request.request_id);
     EXPECT_EQ(request.request_id.size(), 32U);
     EXPECT_EQ(request.request_id.find_first_not_of("0123456789abcdef"), std::string::npos);
