@@ -10,6 +10,7 @@
 #include "router/api/openai_call.h"
 #include "router/api/openai_chat.h"
 #include "router/api/openai_completions.h"
+#include "router/api/openai_tokenize.h"
 
 namespace octet::router {
 namespace {
@@ -68,6 +69,16 @@ void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context) {
                                                       std::shared_ptr<HttpResponder> responder) {
     serve_chat_completions(context, request, std::move(responder));
   };
+  for (const std::string prefix : {"/v1", ""}) {
+    routes[prefix + "/tokenize"]["POST"] = [&context](const HttpRequest& request,
+                                                      const std::shared_ptr<HttpResponder>& responder) {
+      serve_tokenize(context, request, responder);
+    };
+    routes[prefix + "/detokenize"]["POST"] = [&context](const HttpRequest& request,
+                                                        const std::shared_ptr<HttpResponder>& responder) {
+      serve_detokenize(context, request, responder);
+    };
+  }
   routes["/v1/models"]["GET"] = [&context](const HttpRequest&,
                                            const std::shared_ptr<HttpResponder>& responder) {
     send_model(context, *responder, std::nullopt);

@@ -1,8 +1,10 @@
 #include "router/api/openai_call.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
 #include <iterator>
+#include <numeric>
 #include <utility>
 
 #include "router/api/error_mapping.h"
@@ -37,6 +39,28 @@ void append(Piece& whole, Piece piece) {
   whole.stop_reason = std::move(piece.stop_reason);
 }
 
+double mean_logprob(const Piece& whole) {
+  if (whole.logprobs.empty()) return 0;
+  double sum = 0;
+  for (const TokenLogprob& token : whole.logprobs) sum += token.logprob;
+  return sum / static_cast<double>(whole.logprobs.size());
+}
+
+// Indices into wholes: of each prompt's choices those that are returned, best first where some are not.
+std::vector<size_t> returned_choices(const std::vector<Piece>& wholes, const OpenAiOptions& options) {
+  std::vector<size_t> returned;
+  for (size_t first = 0; first < wholes.size(); first += options.choices_per_prompt) {
+    std::vector<size_t> choices(options.choices_per_prompt);
+    std::iota(choices.begin(), choices.end(), first);
+    if (options.returned_per_prompt < options.choices_per_prompt) {
+      std::stable_sort(choices.begin(), choices.end(),
+                       [&](size_t a, size_t b) { return mean_logprob(wholes[a]) > mean_logprob(wholes[b]); });
+    }
+    returned.insert(returned.end(), choices.begin(), choices.begin() + options.returned_per_prompt);
+  }
+  return returned;
+}
+
 }  // namespace
 
 OpenAiOptions openai_options(const std::string& id_prefix, const std::string& object,
@@ -52,6 +76,7 @@ OpenAiOptions openai_options(const std::string& id_prefix, const std::string& ob
   return {.head = std::move(head),
           .request_id = request.request_id,
           .choices_per_prompt = request.num_choices,
+          .returned_per_prompt = request.num_choices,
           .stream = stream};
 }
 
@@ -106,9 +131,14 @@ void OpenAiCall::send_whole(const GenerationUsage& usage) {
   json::object answer = answer_object(options_.head);
   json::array choices;
   choices.reserve(wholes_.size());
-  for (Piece& whole : wholes_) choices.push_back(whole_choice(std::move(whole)));
+  for (const size_t index : returned_choices(wholes_, options_)) {
+    json::object choice = whole_choice(std::move(wholes_[index]));
+    choice["index"] = choices.size();
+    choices.push_back(std::move(choice));
+  }
   answer["choices"] = std::move(choices);
   answer["usage"] = usage_object(usage);
+  add_members(answer);
   responder().send(200, kJson, json_text(answer), answer_headers(options_.request_id));
 }
 
@@ -119,7 +149,7 @@ void send_openai_error(ServiceContext& context, HttpResponder& responder, const 
 }
 
 std::string request_id_of(const HttpRequest& request, const std::string& in_body) {
-  return in_body.empty() ? std::string(request.header("x-request-id")) : in_body;
+  return in_body.empty() ? request.id : in_body;
 }
 
 }  // namespace octet::router

@@ -17,6 +17,7 @@ struct OpenAiOptions {
   AnswerHead head;
   std::string request_id;
   uint32_t choices_per_prompt = 1;
+  uint32_t returned_per_prompt = 1;  // of these, the likeliest a token
   StreamOptions stream;
 };
 
@@ -33,6 +34,8 @@ class OpenAiCall : public GenerationCall {
   virtual boost::json::object whole_choice(Piece whole) = 0;
   // The chunks' choices that a piece of a stream becomes, in order.
   virtual std::vector<boost::json::object> chunk_choices(Piece piece) = 0;
+  // What stands beside choices and usage in an answer that is not streamed.
+  virtual void add_members(boost::json::object& answer) { (void)answer; }
 
   void on_piece(size_t prompt, Piece piece) final;
   void on_done(const GenerationUsage& usage) final;
@@ -54,7 +57,7 @@ class OpenAiCall : public GenerationCall {
 void send_openai_error(ServiceContext& context, HttpResponder& responder, const absl::Status& status,
                        const std::string& request_id = "");
 
-// The id of a request: its own "request_id", or the header x-request-id.
+// The id of a request: its own "request_id", or the one it came with.
 std::string request_id_of(const HttpRequest& request, const std::string& in_body);
 
 }  // namespace octet::router

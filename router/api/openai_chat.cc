@@ -17,13 +17,22 @@ namespace json = boost::json;
 class ChatCall final : public OpenAiCall {
  public:
   ChatCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder, const OpenAiOptions& options,
-           bool wants_logprobs)
+           const ValidatedRequest& request)
       : OpenAiCall(context, std::move(responder), options),
-        wants_logprobs_(wants_logprobs),
+        wants_logprobs_(request.logprobs.has_value()),
+        num_prompt_logprobs_(request.prompt_logprobs),
         begun_(options.choices_per_prompt) {}
 
  private:
-  void on_prompt_logprobs(size_t, std::vector<TokenLogprob>) override {}  // never asked for
+  void on_prompt_logprobs(size_t, std::vector<TokenLogprob> logprobs) override {
+    prompt_logprobs_ = std::move(logprobs);
+  }
+
+  void add_members(json::object& answer) override {
+    if (!num_prompt_logprobs_) return;
+    answer["prompt_logprobs"] =
+        prompt_logprobs_array(*context().tokenizer, prompt_logprobs_, *num_prompt_logprobs_);
+  }
 
   json::object whole_choice(Piece whole) override {
     json::object message{{"role", "assistant"}, {"content", whole.text}, {"refusal", nullptr}};
@@ -65,7 +74,9 @@ class ChatCall final : public OpenAiCall {
   }
 
   const bool wants_logprobs_;
-  std::vector<bool> begun_;  // [num_choices] whether the role was sent
+  const std::optional<uint32_t> num_prompt_logprobs_;
+  std::vector<TokenLogprob> prompt_logprobs_;  // of the tokens after the first, when asked for
+  std::vector<bool> begun_;                    // [num_choices] whether the role was sent
 };
 
 }  // namespace
@@ -84,12 +95,12 @@ void serve_chat_completions(ServiceContext& context, const HttpRequest& request,
   if (!validated.ok()) return refuse(renamed_field(validated.status(), openai_field_names()));
 
   const char* object = parsed->stream.stream ? "chat.completion.chunk" : "chat.completion";
-  OpenAiOptions options = openai_options("chatcmpl-", object, *validated, validation->model, parsed->stream);
-  const bool wants_logprobs = validated->logprobs.has_value();
+  const OpenAiOptions options =
+      openai_options("chatcmpl-", object, *validated, validation->model, parsed->stream);
+  const auto chat = std::make_shared<ChatCall>(context, std::move(responder), options, *validated);
   std::vector<ValidatedRequest> requests;
   requests.push_back(*std::move(validated));
-  std::make_shared<ChatCall>(context, std::move(responder), options, wants_logprobs)
-      ->run(std::move(requests));
+  chat->run(std::move(requests));
 }
 
 }  // namespace octet::router

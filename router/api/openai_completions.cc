@@ -102,9 +102,9 @@ absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const CompletionReque
   const int64_t num_prompts = static_cast<int64_t>(parsed.prompts.size());
   const int64_t max_choices = validation.limits.max_choices;
   if (num_prompts > max_choices || parsed.draft.n.value_or(1) > max_choices / num_prompts) {
-    return invalid_field("n", absl::StrCat("must be at most ", max_choices,
-                                           " choices over all prompts, got n = ", parsed.draft.n.value_or(1),
-                                           " for ", num_prompts, " prompts"));
+    return invalid_field(parsed.num_returned ? "best_of" : "n",
+                         absl::StrCat("must be at most ", max_choices, " choices over all prompts, got ",
+                                      parsed.draft.n.value_or(1), " for ", num_prompts, " prompts"));
   }
   const Time arrival = now();
   std::vector<ValidatedRequest> requests;
@@ -154,9 +154,11 @@ void serve_completions(ServiceContext& context, const HttpRequest& request,
   if (!requests.ok()) return refuse(requests.status());
 
   const ValidatedRequest& first = requests->front();
-  const OpenAiOptions options =
+  OpenAiOptions options =
       openai_options("cmpl-", "text_completion", first, validation->model, parsed->stream);
-  CompletionCall::Format format{.echo = parsed->echo, .logprobs = first.logprobs, .prompt_logprobs = {}};
+  CompletionCall::Format format{.echo = parsed->echo, .logprobs = {}, .prompt_logprobs = {}};
+  if (parsed->num_returned) options.returned_per_prompt = static_cast<uint32_t>(*parsed->num_returned);
+  if (parsed->logprobs) format.logprobs = first.logprobs;
   if (parsed->prompt_logprobs) format.prompt_logprobs = static_cast<uint32_t>(*parsed->prompt_logprobs);
   std::vector<AnsweredPrompt> prompts = answered_prompts(*parsed, *requests, *context.tokenizer);
   std::make_shared<CompletionCall>(context, std::move(responder), options, format, std::move(prompts))

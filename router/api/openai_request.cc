@@ -6,11 +6,17 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "router/api/json_fields.h"
+#include "router/api/openai_messages.h"
+#include "router/request/validated_request.h"
 
 namespace octet::router {
 namespace {
 
 namespace json = boost::json;
+
+constexpr size_t kMaxMetadata = 16;
+constexpr size_t kMaxMetadataKeyBytes = 64;
+constexpr size_t kMaxMetadataValueBytes = 512;
 
 std::string_view view(json::string_view text) {
   return {text.data(), text.size()};
@@ -18,6 +24,13 @@ std::string_view view(json::string_view text) {
 
 std::string element_name(const char* name, size_t index) {
   return absl::StrCat(name, "[", index, "]");
+}
+
+// A negative one counts from 2^64 downwards: as many seeds as there are 64-bit numbers.
+std::optional<uint64_t> read_seed(JsonFields& fields) {
+  const json::value* value = fields.any("seed");
+  if (value != nullptr && value->is_int64()) return static_cast<uint64_t>(value->get_int64());
+  return fields.unsigned_integer("seed");
 }
 
 // What both kinds of requests have.
@@ -28,7 +41,7 @@ void read_common(JsonFields& fields, RequestDraft& draft, StreamOptions& stream)
   draft.presence_penalty = fields.number("presence_penalty");
   draft.frequency_penalty = fields.number("frequency_penalty");
   draft.logit_bias = fields.numbers_by_integer("logit_bias");
-  draft.seed = fields.unsigned_integer("seed");
+  draft.seed = read_seed(fields);
   draft.n = fields.integer("n");
   draft.stop = fields.string_or_strings("stop");
   draft.session = fields.string("user").value_or("");
@@ -49,6 +62,7 @@ void read_common(JsonFields& fields, RequestDraft& draft, StreamOptions& stream)
   if (const json::object* options = fields.object("stream_options")) {
     JsonFields option_fields(*options, "stream_options");
     stream.include_usage = option_fields.boolean("include_usage").value_or(false);
+    option_fields.refuse_unless("include_obfuscation", false);
     fields.fail(option_fields.finish());
     if (!stream.stream) fields.fail("stream_options", "is only allowed with stream");
   }
@@ -108,82 +122,6 @@ std::vector<Prompt> read_prompts(JsonFields& fields) {
   return prompts;
 }
 
-// "text" or [{"type": "text", "text": "..."}, ...], whose texts are joined.
-std::string read_content(JsonFields& message, const std::string& name) {
-  const json::value* value = message.any("content");
-  if (value == nullptr) {
-    message.fail("content", "is required");
-    return "";
-  }
-  if (const json::string* text = value->if_string()) return std::string(view(*text));
-  const json::array* parts = value->if_array();
-  if (parts == nullptr) {
-    message.fail("content", absl::StrCat("must be a string or an array of text parts, got ",
-                                         absl_view(json_type_name(*value))));
-    return "";
-  }
-  std::string content;
-  for (size_t i = 0; i < parts->size(); ++i) {
-    const std::string part_name = absl::StrCat(name, ".content[", i, "]");
-    const json::object* part = (*parts)[i].if_object();
-    if (part == nullptr) {
-      message.fail(invalid_field(part_name, "must be an object"));
-      return "";
-    }
-    JsonFields fields(*part, part_name);
-    const std::optional<std::string> type = fields.string("type");
-    if (fields.ok() && type != "text") fields.fail("type", "must be \"text\"; other parts are not supported");
-    const std::optional<std::string> text = fields.string("text");
-    if (!text) fields.fail("text", "is required");
-    content += text.value_or("");
-    message.fail(fields.finish());
-  }
-  return content;
-}
-
-ChatMessage read_message(JsonFields& request, const json::value& value, size_t index) {
-  const std::string name = element_name("messages", index);
-  const json::object* object = value.if_object();
-  if (object == nullptr) {
-    request.fail(name, absl::StrCat("must be an object, got ", absl_view(json_type_name(value))));
-    return {};
-  }
-  JsonFields fields(*object, name);
-  ChatMessage message;
-  const std::optional<std::string> role = fields.string("role");
-  if (!role) fields.fail("role", "is required");
-  // OpenAI's newer name of the same thing.
-  message.role = role == "developer" ? "system" : role.value_or("");
-  message.content = read_content(fields, name);
-  // A client that sends an answer back sends these as well, empty.
-  for (const char* unsupported :
-       {"name", "refusal", "tool_calls", "tool_call_id", "function_call", "audio"}) {
-    fields.refuse(unsupported);
-  }
-  fields.refuse_unless("annotations", json::array());
-  request.fail(fields.finish());
-  return message;
-}
-
-std::vector<ChatMessage> read_messages(JsonFields& fields) {
-  const json::value* value = fields.any("messages");
-  if (value == nullptr) {
-    fields.fail("messages", "is required");
-    return {};
-  }
-  const json::array* elements = value->if_array();
-  if (elements == nullptr) {
-    fields.fail("messages", absl::StrCat("must be an array, got ", absl_view(json_type_name(*value))));
-    return {};
-  }
-  std::vector<ChatMessage> messages;
-  for (const json::value& element : *elements) {
-    messages.push_back(read_message(fields, element, messages.size()));
-    if (!fields.ok()) return {};
-  }
-  return messages;
-}
-
 void read_chat_logprobs(JsonFields& fields, RequestDraft& draft) {
   const bool wants_logprobs = fields.boolean("logprobs").value_or(false);
   const std::optional<int64_t> num_top = fields.integer("top_logprobs");
@@ -206,8 +144,8 @@ void read_chat_max_tokens(JsonFields& fields, RequestDraft& draft) {
 
 void refuse_unsupported_chat_fields(JsonFields& fields) {
   for (const char* name :
-       {"tools", "functions", "audio", "metadata", "prediction", "reasoning_effort", "verbosity",
-        "web_search_options", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "moderation"}) {
+       {"tools", "functions", "audio", "prediction", "web_search_options", "parallel_tool_calls",
+        "prompt_cache_options", "prompt_cache_retention", "moderation"}) {
     fields.refuse(name);
   }
   fields.refuse_unless("tool_choice", "none");
@@ -215,7 +153,60 @@ void refuse_unsupported_chat_fields(JsonFields& fields) {
   fields.refuse_unless("response_format", {{"type", "text"}});
   fields.refuse_unless("modalities", json::array{"text"});
   fields.refuse_unless("store", false);
-  fields.refuse_unless("service_tier", "auto");
+  fields.refuse_unless("reasoning_effort", "none");
+  fields.refuse_unless("verbosity", "medium");
+}
+
+// The newer name of what "user" was for: it comes before it as the session's name.
+void read_prompt_cache_key(JsonFields& fields, RequestDraft& draft) {
+  std::optional<std::string> key = fields.string("prompt_cache_key");
+  if (!key || key->empty()) return;
+  const size_t max_bytes = RequestLimits().max_session_bytes;
+  if (key->size() > max_bytes) {
+    fields.fail("prompt_cache_key",
+                absl::StrCat("must have at most ", max_bytes, " bytes; has ", key->size()));
+  }
+  draft.session = *std::move(key);
+}
+
+// What only labels a request, by OpenAI's limits; it has no effect.
+void read_labels(JsonFields& fields) {
+  fields.string("safety_identifier");
+  const std::optional<std::string> tier = fields.string("service_tier");
+  if (tier && *tier != "auto" && *tier != "default") {
+    fields.fail("service_tier", "must be \"auto\" or \"default\"; there are no other tiers");
+  }
+  const json::object* metadata = fields.object("metadata");
+  if (metadata == nullptr) return;
+  if (metadata->size() > kMaxMetadata) {
+    fields.fail("metadata",
+                absl::StrCat("must have at most ", kMaxMetadata, " entries; has ", metadata->size()));
+  }
+  for (const auto& [key, value] : *metadata) {
+    const bool fits = key.size() <= kMaxMetadataKeyBytes && value.is_string() &&
+                      value.get_string().size() <= kMaxMetadataValueBytes;
+    if (fits) continue;
+    return fields.fail(
+        "metadata", absl::StrCat("keys of at most ", kMaxMetadataKeyBytes,
+                                 " bytes must have strings of at most ", kMaxMetadataValueBytes, " bytes"));
+  }
+}
+
+// Of several choices the best are returned.
+void read_best_of(JsonFields& fields, CompletionRequest& request) {
+  request.logprobs = request.draft.logprobs;
+  const std::optional<int64_t> best_of = fields.integer("best_of");
+  const int64_t n = request.draft.n.value_or(1);
+  if (!best_of || *best_of == n) return;
+  if (*best_of < n) {
+    return fields.fail("best_of", absl::StrCat("must be at least n, which is ", n, ", got ", *best_of));
+  }
+  if (request.stream.stream)
+    return fields.fail("best_of", "must be n in a stream, which cannot take back a choice");
+  if (n < 1) return;  // refused later, by its own name
+  request.num_returned = n;
+  request.draft.n = best_of;
+  request.draft.logprobs = request.logprobs.value_or(0);
 }
 
 }  // namespace
@@ -231,10 +222,10 @@ absl::StatusOr<CompletionRequest> parse_completion_request(const json::object& b
   request.echo = fields.boolean("echo").value_or(false);
   request.prompt_logprobs = fields.integer("prompt_logprobs");
   draft.prompt_logprobs = request.prompt_logprobs;
-  if (request.echo && draft.logprobs) {
-    draft.prompt_logprobs = std::max(*draft.logprobs, request.prompt_logprobs.value_or(0));
+  read_best_of(fields, request);
+  if (request.echo && request.logprobs) {
+    draft.prompt_logprobs = std::max(*request.logprobs, request.prompt_logprobs.value_or(0));
   }
-  fields.refuse_unless("best_of", 1);
   fields.refuse("suffix");
   const absl::Status status = fields.finish();
   if (!status.ok()) return status;
@@ -248,6 +239,12 @@ absl::StatusOr<ChatRequest> parse_chat_request(const json::object& body) {
   request.draft.prompt = read_messages(fields);
   read_chat_max_tokens(fields, request.draft);
   read_chat_logprobs(fields, request.draft);
+  request.draft.prompt_logprobs = fields.integer("prompt_logprobs");
+  if (request.draft.prompt_logprobs && request.stream.stream) {
+    fields.fail("prompt_logprobs", "is only allowed without stream");
+  }
+  read_prompt_cache_key(fields, request.draft);
+  read_labels(fields);
   refuse_unsupported_chat_fields(fields);
   const absl::Status status = fields.finish();
   if (!status.ok()) return status;

@@ -1,7 +1,8 @@
 // The bodies of OpenAI's completions and chat completions as drafts. What Octet does not offer is refused by
-// name; "user" names the session. Extensions beside OpenAI's fields: top_k, min_p, repetition_penalty,
-// min_tokens, ignore_eos, stop_token_ids, bad_words, include_stop_str_in_output, timeout (seconds), priority,
-// request_id, and prompt_logprobs for completions.
+// name; "user" or "prompt_cache_key" names the session, "metadata" and "safety_identifier" only label a
+// request. Extensions beside OpenAI's fields: top_k, min_p, repetition_penalty, min_tokens, ignore_eos,
+// stop_token_ids, bad_words, include_stop_str_in_output, prompt_logprobs, timeout (seconds), priority,
+// request_id.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -24,6 +25,8 @@ struct CompletionRequest {
   RequestDraft draft;           // but for its prompt
   std::vector<Prompt> prompts;  // at least one
   bool echo = false;
+  std::optional<int64_t> logprobs;         // as asked for; best_of needs them in the draft as well
+  std::optional<int64_t> num_returned;     // the best of draft.n choices; absent: all
   std::optional<int64_t> prompt_logprobs;  // as asked for; echo with logprobs needs them in the draft as well
   StreamOptions stream;
 };

@@ -1,4 +1,6 @@
 """The official openai package, unmodified."""
+import asyncio
+
 import openai
 import pytest
 
@@ -178,3 +180,48 @@ def test_errors_are_the_packages_own(client, model, golden):
         client.chat.completions.create(model="no-such-model", messages=messages)
     with pytest.raises(openai.BadRequestError, match="frobnicate"):
         client.chat.completions.create(model=model, messages=messages, extra_body={"frobnicate": 1})
+
+
+def test_async_client_streams_the_same_text(deployment, model, golden):
+    async def text():
+        async with openai.AsyncOpenAI(base_url=deployment.url + "/v1", api_key="none", timeout=60, max_retries=0) as client:
+            stream = await client.chat.completions.create(model=model, messages=chat_messages(golden[0]), temperature=0,
+                                                          stream=True)
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(text()) == text_of(golden[0])
+
+
+def test_best_of_returns_the_likeliest(client, model, golden):
+    def ask(n, **parameters):
+        reply = client.completions.create(model=model, prompt=golden[0]["prompt"], seed=3, temperature=1.5, max_tokens=6, n=n,
+                                          logprobs=0, **parameters)
+        return [(choice.text, sum(choice.logprobs.token_logprobs) / len(choice.logprobs.tokens)) for choice in reply.choices]
+
+    all_choices = sorted(ask(4), key=lambda choice: -choice[1])
+    assert ask(2, best_of=4) == all_choices[:2]
+
+
+def test_answers_tell_the_request_id_and_a_seed_that_repeats_them(client, model, golden):
+    def ask(**parameters):
+        return client.chat.completions.with_raw_response.create(model=model, messages=chat_messages(golden[0]), max_tokens=8,
+                                                                temperature=2, **parameters)
+
+    raw = ask(extra_headers={"X-Request-Id": "mine-1"})
+    first = raw.parse()
+    assert raw.headers["x-request-id"] == first._request_id == "mine-1"
+    assert first.id == "chatcmpl-mine-1"
+    drawn = ask()
+    assert drawn.headers["x-request-id"] == drawn.parse().id.removeprefix("chatcmpl-")
+    assert ask(seed=first.seed).parse().choices[0].message.content == first.choices[0].message.content
+    with pytest.raises(openai.BadRequestError) as error:
+        ask(top_p=3)
+    assert error.value.response.headers["x-request-id"]
+
+
+def test_tokenize_and_detokenize(deployment, http, golden):
+    case = golden[0]
+    tokens = http.post(deployment.url + "/v1/tokenize", json={"messages": chat_messages(case)}).json()
+    assert tokens["tokens"] == case["prompt_ids"] and tokens["count"] == len(case["prompt_ids"])
+    text = http.post(deployment.url + "/v1/detokenize", json={"tokens": tokens["tokens"]}).json()["prompt"]
+    assert text == case["prompt"]

@@ -101,8 +101,12 @@ void ApiTest::SetUp() {
 std::shared_ptr<FakeResponder> ApiTest::call(const std::string& method, const std::string& path,
                                              const std::string& body,
                                              std::vector<std::pair<std::string, std::string>> headers) {
-  HttpRequest request{
-      .method = method, .path = path, .query = "", .body = body, .headers = std::move(headers)};
+  HttpRequest request{.id = "from-connection",
+                      .method = method,
+                      .path = path,
+                      .query = "",
+                      .body = body,
+                      .headers = std::move(headers)};
   auto responder = std::make_shared<FakeResponder>();
   const std::string route = path.starts_with("/v1/models/") ? "/v1/models/*" : path;
   routes.at(route).at(method)(request, responder);

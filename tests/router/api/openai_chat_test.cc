@@ -200,7 +200,18 @@ TEST_F(ChatTest, RefusesEveryBadFieldByName) {
            {R"("audio": {})", "audio"},
            {R"("modalities": ["text", "audio"])", "modalities"},
            {R"("store": true)", "store"},
-           {R"("metadata": {})", "metadata"},
+           {R"("metadata": [])", "metadata"},
+           {R"("metadata": {"a": 1})", "metadata"},
+           {R"("metadata": {"a": null})", "metadata"},
+           {R"("safety_identifier": 1)", "safety_identifier"},
+           {R"("verbosity": "low")", "verbosity"},
+           {R"("moderation": {})", "moderation"},
+           {R"("prompt_cache_key": 1)", "prompt_cache_key"},
+           {R"("prompt_cache_options": {})", "prompt_cache_options"},
+           {R"("prompt_cache_retention": "24h")", "prompt_cache_retention"},
+           {R"("stream": true, "stream_options": {"include_obfuscation": true})",
+            "stream_options.include_obfuscation"},
+           {R"("stream": true, "prompt_logprobs": 1)", "prompt_logprobs"},
            {R"("prediction": {})", "prediction"},
            {R"("reasoning_effort": "low")", "reasoning_effort"},
            {R"("service_tier": "flex")", "service_tier"},
@@ -220,8 +231,41 @@ TEST_F(ChatTest, RefusesEveryBadFieldByName) {
 TEST_F(ChatTest, AcceptsWhatAsksForNothing) {
   const auto answer = say_hi(R"("tools": null, "tool_choice": "none", "response_format": {"type": "text"},
                                 "modalities": ["text"], "store": false, "service_tier": "auto", "audio": null,
-                                "user": "someone", "stop": null, "logit_bias": null, "n": null)");
+                                "service_tier": "default", "reasoning_effort": "none", "verbosity": "medium",
+                                "metadata": {"team": "red"}, "safety_identifier": "someone", "user": "someone", "stop": null, "logit_bias": null, "n": null)");
   EXPECT_EQ(num_started(), 1U) << answer->body;
+}
+
+TEST_F(ChatTest, NamesTheSessionByCacheKeyOrUser) {
+  say_hi(R"("user": "u")");
+  EXPECT_EQ(request(0).session, "u");
+  say_hi(R"("user": "u", "prompt_cache_key": "k")");
+  EXPECT_EQ(request(1).session, "k");
+  const auto answer = say_hi(R"("prompt_cache_key": ")" + std::string(257, 'k') + "\"");
+  EXPECT_EQ(answer->json().at("error").at("param"), "prompt_cache_key");
+}
+
+TEST_F(ChatTest, RefusesMetadataPastOpenAisLimits) {
+  json::object metadata;
+  for (int i = 0; i < 17; ++i) metadata[std::to_string(i)] = "a";
+  for (const json::object& bad :
+       {metadata, json::object{{std::string(65, 'k'), "a"}}, json::object{{"k", std::string(513, 'v')}}}) {
+    const auto answer = say_hi("\"metadata\": " + json_text(bad));
+    EXPECT_EQ(answer->status, 400);
+    EXPECT_EQ(answer->json().at("error").at("param"), "metadata");
+  }
+}
+
+TEST_F(ChatTest, ReturnsPromptLogprobs) {
+  const auto answer = say_hi(R"("prompt_logprobs": 0, "request_id": "r")");
+  EXPECT_EQ(request(0).prompt_logprobs, 0U);
+  sink(0).on_prompt_logprobs({{.token = 200, .logprob = -1.5, .top = {}}});
+  say(0, 0, "Hello", FinishReason::kStop);
+  done(0);
+  const json::array positions = answer->json().at("prompt_logprobs").as_array();
+  ASSERT_EQ(positions.size(), 2U);
+  EXPECT_TRUE(positions[0].is_null());
+  EXPECT_EQ(positions[1].at("200").at("logprob"), -1.5);
 }
 
 class ModelsTest : public ApiTest {};

@@ -54,7 +54,7 @@ TEST_F(CompletionsTest, PassesEveryParameterOn) {
                "presence_penalty": 1, "frequency_penalty": -1, "user": "u", "top_k": 4, "min_p": 0.125,
                "repetition_penalty": 1.5, "min_tokens": 2, "ignore_eos": true, "stop_token_ids": [9],
                "bad_words": ["no"], "timeout": 2, "priority": -3, "include_stop_str_in_output": true, "prompt_logprobs": 1,
-               "best_of": 1, "suffix": null, "stream": false, "stream_options": null, "echo": false})");
+               "best_of": 3, "suffix": null, "stream": false, "stream_options": null, "echo": false})");
   ASSERT_EQ(num_started(), 1U);
   const ValidatedRequest& started = request(0);
   EXPECT_EQ(started.prompt, tokenizer->encode("Hi"));
@@ -314,13 +314,46 @@ TEST_F(CompletionsTest, LetsGoOfEverythingAtTheEnd) {
   EXPECT_TRUE(responder.expired());
 }
 
-TEST_F(CompletionsTest, TakesTheRequestIdFromTheHeader) {
-  const auto answer =
-      call("POST", "/v1/completions", R"({"prompt": "a"})", {{"x-request-id", "from-header"}});
-  EXPECT_EQ(request(0).request_id, "from-header");
-  EXPECT_EQ(call("POST", "/v1/completions", R"({"prompt": "a"})", {{"x-request-id", "a b"}})->status, 400);
+TEST_F(CompletionsTest, TakesTheConnectionsRequestIdUnlessTheBodyHasOne) {
   complete(R"({"prompt": "a"})");
-  EXPECT_FALSE(request(1).request_id.empty());
+  EXPECT_EQ(request(0).request_id, "from-connection");
+  complete(R"({"prompt": "a", "request_id": "from-body"})");
+  EXPECT_EQ(request(1).request_id, "from-body");
+}
+
+TEST_F(CompletionsTest, CountsNegativeSeedsFromTheEnd) {
+  complete(R"({"prompt": "a", "seed": -1})");
+  EXPECT_EQ(request(0).sampling.seed, UINT64_MAX);
+}
+
+TEST_F(CompletionsTest, ReturnsTheLikeliestOfBestOf) {
+  const auto answer = complete(R"({"prompt": ["a", "b"], "n": 2, "best_of": 3})");
+  ASSERT_EQ(num_started(), 2U);
+  EXPECT_EQ(request(0).num_choices, 3U);
+  for (size_t prompt = 0; prompt < 2; ++prompt) {
+    for (uint32_t index = 0; index < 3; ++index) {
+      Piece said = piece(prompt, index, std::string(1 + index, 'x'), FinishReason::kLength);
+      // A long choice is not worse for being long: index 1 is the likeliest a token, then index 2.
+      for (TokenLogprob& token : said.logprobs)
+        token.logprob = index == 0 ? -3.0F : index == 1 ? -1.0F : -2.0F;
+      say(prompt, said);
+    }
+    done(prompt, {.prompt_tokens = 1, .completion_tokens = 3, .cached_tokens = 0});
+  }
+  const json::array choices = answer->json().at("choices").as_array();
+  ASSERT_EQ(choices.size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(choices[i].at("index"), i);
+    EXPECT_EQ(choices[i].at("text"), i % 2 == 0 ? "xx" : "xxx");
+    EXPECT_TRUE(choices[i].at("logprobs").is_null());  // needed for the choice, not asked for
+  }
+  EXPECT_EQ(answer->json().at("usage").at("completion_tokens"), 6);  // of all that was generated
+}
+
+TEST_F(CompletionsTest, EchoesPromptLogprobsOnlyWhenAskedFor) {
+  complete(R"({"prompt": "ab", "n": 1, "best_of": 2, "echo": true})");
+  EXPECT_EQ(request(0).logprobs, 0U);
+  EXPECT_EQ(request(0).prompt_logprobs, std::nullopt);
 }
 
 TEST_F(CompletionsTest, RefusesEveryBadFieldByName) {
@@ -363,7 +396,6 @@ TEST_F(CompletionsTest, RefusesEveryBadFieldByName) {
            {R"("logit_bias": [])", "logit_bias"},
            {R"("logit_bias": {"a": 1})", "logit_bias"},
            {R"("logit_bias": {"5": 101})", "logit_bias"},
-           {R"("seed": -1)", "seed"},
            {R"("seed": 1.5)", "seed"},
            {R"("n": 129)", "n"},
            {R"("n": "1")", "n"},
@@ -391,7 +423,9 @@ TEST_F(CompletionsTest, RefusesEveryBadFieldByName) {
            {R"("timeout": 0)", "timeout"},
            {R"("timeout": 1e9)", "timeout"},
            {R"("request_id": "a\nb")", "request_id"},
-           {R"("best_of": 2)", "best_of"},
+           {R"("best_of": 1, "n": 2)", "best_of"},
+           {R"("best_of": 2, "stream": true)", "best_of"},
+           {R"("best_of": 129)", "best_of"},
            {R"("suffix": "x")", "suffix"},
            {R"("tools": [])", "tools"},
            {R"("foo": 1)", "foo"},

@@ -1,0 +1,19 @@
+// POST /v1/tokenize and /v1/detokenize, also as /tokenize and /detokenize: bodies and answers are vLLM's.
+#pragma once
+
+#include <memory>
+
+#include "router/api/http_server.h"
+#include "router/api/service_context.h"
+
+namespace octet::router {
+
+// {"model", "prompt" or "messages", "add_special_tokens", "return_token_strs"}
+// -> {"count", "max_model_len", "tokens", "token_strs"}
+void serve_tokenize(ServiceContext& context, const HttpRequest& request,
+                    const std::shared_ptr<HttpResponder>& responder);
+// {"model", "tokens"} -> {"prompt"}
+void serve_detokenize(ServiceContext& context, const HttpRequest& request,
+                      const std::shared_ptr<HttpResponder>& responder);
+
+}  // namespace octet::router
