@@ -81,8 +81,11 @@ absl::Status with_details(absl::Status status, const google::rpc::Status& detail
   for (const auto& any : details.details()) {
     google::rpc::BadRequest bad_request;
     google::rpc::RetryInfo retry;
+    google::rpc::QuotaFailure quota;
     if (any.UnpackTo(&bad_request) && bad_request.field_violations_size() > 0) {
       status = with_field(std::move(status), bad_request.field_violations(0).field());
+    } else if (any.UnpackTo(&quota) && quota.violations_size() > 0) {
+      status = with_quota(std::move(status), quota.violations(0).subject());
     } else if (any.UnpackTo(&retry)) {
       constexpr int64_t kMaxSeconds = 24 * 3600;
       const int64_t whole = std::clamp<int64_t>(retry.retry_delay().seconds(), 0, kMaxSeconds);
@@ -101,8 +104,9 @@ grpc::Status to_grpc(const absl::Status& status) {
   const auto code = static_cast<grpc::StatusCode>(status.code());  // both are google.rpc.Code
   const std::string message(status.message());
   const std::optional<std::string> field = field_of(status);
+  const std::optional<std::string> quota = quota_of(status);
   const std::optional<Duration> retry_after = retry_after_of(status);
-  if (!field && !retry_after) return grpc::Status(code, message);
+  if (!field && !quota && !retry_after) return grpc::Status(code, message);
 
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
@@ -113,6 +117,13 @@ grpc::Status to_grpc(const absl::Status& status) {
     violation->set_field(*field);
     violation->set_description(message);
     add_detail(&details, bad_request);
+  }
+  if (quota) {
+    google::rpc::QuotaFailure failure;
+    auto* violation = failure.add_violations();
+    violation->set_subject(*quota);
+    violation->set_description(message);
+    add_detail(&details, failure);
   }
   if (retry_after) {
     const auto whole = std::chrono::duration_cast<std::chrono::seconds>(*retry_after);

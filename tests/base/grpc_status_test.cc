@@ -43,6 +43,22 @@ TEST(GrpcStatusTest, ARetryHintBecomesARetryInfo) {
   EXPECT_EQ(retry_after_of(from_grpc(sent)), std::chrono::milliseconds(1500));
 }
 
+TEST(GrpcStatusTest, AnExceededQuotaBecomesAQuotaFailureBesideTheHint) {
+  const absl::Status status =
+      quota_exceeded("queued_requests", "3 requests wait, of at most 3", std::chrono::seconds(2));
+  const grpc::Status sent = to_grpc(status);
+  EXPECT_EQ(sent.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(sent.error_details()));
+  ASSERT_EQ(details.details_size(), 2);
+  google::rpc::QuotaFailure failure;
+  ASSERT_TRUE(details.details(0).UnpackTo(&failure));
+  EXPECT_EQ(failure.violations(0).subject(), "queued_requests");
+  EXPECT_EQ(failure.violations(0).description(), "3 requests wait, of at most 3");
+  EXPECT_EQ(quota_of(from_grpc(sent)), "queued_requests");
+  EXPECT_EQ(from_grpc(sent), status);
+}
+
 TEST(GrpcStatusTest, HostileDetailsAreIgnoredOrBounded) {
   const absl::Status garbage =
       from_grpc(grpc::Status(grpc::StatusCode::UNAVAILABLE, "why", "\xff\xff not a message"));
