@@ -41,6 +41,7 @@ RULES = {
     "router/tokenizer/": ("base/check base/sentencepiece_model base/status base/utf8", "absl boost protobuf sentencepiece"),
     "router/grammar/": ("base/byte_automaton base/status base/utf8", "absl boost"),
     "router/request/": ("base/check base/status base/clock base/utf8 router/grammar router/tokenizer", "absl"),
+    "router/queue/": ("base/check base/clock", ""),
     "router/metrics": ("base", "absl prometheus"),
     "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
     "router/generation/": (
