@@ -14,6 +14,8 @@ using std::chrono::seconds;
 constexpr int kMaxPort = 65535;
 constexpr uint32_t kMaxBodyMib = 1024;
 constexpr uint32_t kMaxInFlight = 1'000'000;
+constexpr uint32_t kMaxQueuedRequests = 100'000;
+constexpr uint32_t kMaxTokens = 1'000'000'000;
 
 void add_flags(Flags& flags, RouterConfig& config) {
   flags.add_text("tokenizer", &config.tokenizer, "The SentencePiece model file. Required.");
@@ -36,9 +38,20 @@ void add_flags(Flags& flags, RouterConfig& config) {
                  "A JSON file with the ports, written once the API ports are open. For scripts.");
 
   flags.add_number("max-requests", &config.max_requests, 1, kMaxInFlight,
-                   "Requests in flight; more are refused as overload.");
+                   "Requests in flight, those that wait included; more are refused as overload.");
   flags.add_number("max-sequences", &config.max_sequences, 1, kMaxInFlight,
                    "Sequences (choices, over all requests) in flight; more are refused as overload.");
+  flags.add_number("max-queued-requests", &config.max_queued_requests, 1, kMaxQueuedRequests,
+                   "Requests that wait for room on a pipeline; more are refused as overload.");
+  flags.add_number("max-queued-tokens", &config.max_queued_tokens, 1, kMaxTokens,
+                   "Prompt tokens of the requests that wait, over all their sequences; more are refused.");
+  flags.add_number("pipeline-max-sequences", &config.pipeline_max_sequences, 1, kMaxInFlight,
+                   "Sequences on one pipeline, over all routers; more wait in the router.");
+  flags.add_number(
+      "pipeline-max-prompt-tokens", &config.pipeline_max_prompt_tokens, 1, kMaxTokens,
+      "Prompt tokens on one pipeline that are not computed yet, over all routers; more wait in the router. "
+      "Twice what the pipeline's micro-batches take keeps it busy; more lets requests wait in line behind "
+      "each other there, whatever their tenant and priority.");
   flags.add_number("max-body-mib", &config.max_body_mib, 1, kMaxBodyMib, "Largest request, in MiB.");
   flags.add_duration("default-timeout", &config.default_timeout, milliseconds(1), hours(1),
                      "Deadline of a request that brings none.");

@@ -21,8 +21,12 @@ struct RouterConfig {
   int metrics_port = 9400;
   std::string port_file;  // empty: none
 
-  uint32_t max_requests = 1024;
+  uint32_t max_requests = 2048;
   uint32_t max_sequences = 4096;
+  uint32_t max_queued_requests = 1024;
+  uint32_t max_queued_tokens = 1'000'000;
+  uint32_t pipeline_max_sequences = 256;
+  uint32_t pipeline_max_prompt_tokens = 8192;
   uint32_t max_body_mib = 8;
   Duration default_timeout = std::chrono::minutes(10);
   Duration pipeline_timeout = std::chrono::seconds(10);

@@ -1,5 +1,6 @@
 #include "router/metrics.h"
 
+#include <array>
 #include <map>
 
 namespace octet::router {
@@ -13,6 +14,8 @@ const Buckets kTimeToFirstToken = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 // From the nano model (0.1 ms) to a step that a long prompt fills.
 const Buckets kInterTokenLatency = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025,
                                     0.03,   0.04,    0.05,   0.075, 0.1,    0.15,  0.25, 0.5,   1,    2.5};
+const Buckets kQueueWait = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
+                            2.5,   5,     10,   20,    30,   60,  120,  300};
 const Buckets kRequest = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
                           2.5,   5,     10,   20,    30,   60,  120,  300};
 
@@ -28,6 +31,18 @@ prometheus::Counter& counter(prometheus::Registry& registry, const std::string& 
 prometheus::Histogram& histogram(prometheus::Registry& registry, const std::string& name,
                                  const std::string& help, const Buckets& buckets) {
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
+}
+
+using Reason = RouterMetrics::RefusalReason;
+// By the reason's number.
+constexpr std::array<const char*, 8> kReasons = {
+    "requests_in_flight", "sequences_in_flight", "queued_requests", "queued_tokens",
+    "hopeless_deadline",  "displaced",           "no_pipeline",     "draining"};
+static_assert(kReasons.size() == static_cast<size_t>(Reason::kDraining) + 1);
+
+const char* priority_label(int32_t priority) {
+  if (priority == 0) return "normal";
+  return priority < 0 ? "high" : "low";
 }
 
 }  // namespace
@@ -51,11 +66,23 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
           *registry, "octet_request_duration_seconds",
           "From the arrival of a request to its last piece, for requests that were answered.", kRequest)),
       pipelines_ready(gauge(*registry, "octet_pipelines_ready", "Pipelines that take sequences.")),
+      queue_tokens(
+          gauge(*registry, "octet_queue_tokens", "Prompt tokens of requests that wait for a pipeline.")),
+      queue_wait_seconds(histogram(*registry, "octet_queue_wait_seconds",
+                                   "From the arrival of a request to its start on a pipeline.", kQueueWait)),
       registry_(registry),
       requests_(prometheus::BuildCounter()
                     .Name("octet_requests_total")
                     .Help("Generation requests that ended, by the API they came through and how they ended.")
-                    .Register(*registry)) {
+                    .Register(*registry)),
+      refusals_(prometheus::BuildCounter()
+                    .Name("octet_refusals_total")
+                    .Help("Requests that were refused, or gave their place in the queue to another.")
+                    .Register(*registry)),
+      queue_requests_(prometheus::BuildGauge()
+                          .Name("octet_queue_requests")
+                          .Help("Requests that wait for a pipeline.")
+                          .Register(*registry)) {
   // Series exist from the start, so that a rate over the first error is not lost.
   for (const char* api : {"grpc", "openai", "nemo"}) {
     for (const char* outcome :
@@ -63,6 +90,16 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
       requests_.Add({{"api", api}, {"outcome", outcome}});
     }
   }
+  for (const char* reason : kReasons) refusals_.Add({{"reason", reason}});
+  for (const int32_t priority : {-1, 0, 1}) queue_requests(priority);
+}
+
+void RouterMetrics::count_refusal(RefusalReason reason) {
+  refusals_.Add({{"reason", kReasons[static_cast<size_t>(reason)]}}).Increment();
+}
+
+prometheus::Gauge& RouterMetrics::queue_requests(int32_t priority) {
+  return queue_requests_.Add({{"priority", priority_label(priority)}});
 }
 
 void RouterMetrics::count_request(const std::string& api, const std::string& outcome) {

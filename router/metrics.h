@@ -10,6 +10,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,21 @@ class RouterMetrics {
   RouterMetrics();
 
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
+
+  // octet_refusals_total{reason}: requests that were refused, or gave their place in the queue to another.
+  enum class RefusalReason {
+    kRequestsInFlight,
+    kSequencesInFlight,
+    kQueuedRequests,
+    kQueuedTokens,
+    kHopelessDeadline,
+    kDisplaced,
+    kNoPipeline,
+    kDraining,
+  };
+  void count_refusal(RefusalReason reason);
+  // octet_queue_requests{priority}: high (below 0), normal (0) or low.
+  prometheus::Gauge& queue_requests(int32_t priority);
 
   // octet_requests_total{api, outcome}: api = grpc | openai | nemo; outcome = ok | invalid | overloaded |
   // unavailable | deadline | cancelled | internal. From any thread.
@@ -33,11 +49,15 @@ class RouterMetrics {
   prometheus::Histogram& inter_token_latency_seconds;  // octet_inter_token_latency_seconds
   prometheus::Histogram& request_seconds;              // octet_request_duration_seconds
   prometheus::Gauge& pipelines_ready;                  // octet_pipelines_ready
+  prometheus::Gauge& queue_tokens;                     // octet_queue_tokens
+  prometheus::Histogram& queue_wait_seconds;           // octet_queue_wait_seconds
 
  private:
   explicit RouterMetrics(const std::shared_ptr<prometheus::Registry>& registry);
   std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& requests_;
+  prometheus::Family<prometheus::Counter>& refusals_;
+  prometheus::Family<prometheus::Gauge>& queue_requests_;
 };
 
 // Adds one (or more) to a gauge for as long as it lives, so that no way out of a function forgets to take it

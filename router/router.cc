@@ -60,10 +60,14 @@ absl::StatusOr<ChatFormat> chat_format(const RouterConfig& config) {
   return chat_format_of_folder(std::filesystem::path(config.tokenizer).parent_path().string());
 }
 
-PipelineClientOptions client_options(const RouterConfig& config) {
-  PipelineClientOptions options;
-  options.silence_timeout = config.pipeline_timeout;
-  options.watch_interval = std::min(options.watch_interval, config.pipeline_timeout / 4);
+PipelinePool::Options pool_options(const RouterConfig& config, uint32_t vocab_size) {
+  PipelinePool::Options options;
+  options.vocab_size = vocab_size;
+  options.room = {.max_sequences = config.pipeline_max_sequences,
+                  .max_prompt_tokens = config.pipeline_max_prompt_tokens};
+  PipelineClientOptions& client = options.client;
+  client.silence_timeout = config.pipeline_timeout;
+  client.watch_interval = std::min(client.watch_interval, config.pipeline_timeout / 4);
   return options;
 }
 
@@ -71,6 +75,7 @@ PipelineGenerator::Limits generator_limits(const RouterConfig& config) {
   PipelineGenerator::Limits limits;
   limits.max_requests = config.max_requests;
   limits.max_sequences = config.max_sequences;
+  limits.queue = {.max_requests = config.max_queued_requests, .max_tokens = config.max_queued_tokens};
   return limits;
 }
 
@@ -99,8 +104,8 @@ Router::Router(const RouterConfig& config, std::shared_ptr<const Tokenizer> toke
       chat_template_(std::move(chat_template)),
       loop_(1),
       work_(asio::make_work_guard(loop_)),
-      pool_(loop_, config.pipelines, client_options(config), tokenizer_->vocab_size(), metrics_,
-            [this] { update_ready(); }),
+      pool_(loop_, pool_options(config, tokenizer_->vocab_size()), metrics_,
+            {.on_change = [this] { update_ready(); }, .on_room = [this] { generator_.on_room(); }}),
       generator_(loop_, pool_, tokenizer_, metrics_, generator_limits(config)) {}
 
 Router::~Router() {
@@ -123,7 +128,7 @@ absl::Status Router::open_metrics() {
 
 absl::Status Router::run(StopSignal& stop) {
   loop_thread_ = std::thread([this] { loop_.run(); });
-  asio::post(loop_, [this] { pool_.connect(); });
+  asio::post(loop_, [this] { pool_.use(config_.pipelines); });
   spdlog::info("waiting for a pipeline");
   while (!any_pipeline_) {
     if (stop.wait(now() + kReadyPoll) != 0) return absl::OkStatus();

@@ -45,7 +45,7 @@ RULES = {
     "router/metrics": ("base", "absl prometheus"),
     "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
     "router/generation/": (
-        "base octet/v1 router/metrics router/request router/routing router/tokenizer",
+        "base octet/v1 router/metrics router/queue router/request router/routing router/tokenizer",
         "absl boost spdlog",
     ),
     "router/api/": (

@@ -14,10 +14,6 @@ namespace {
 
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
 
-absl::Status deadline_exceeded() {
-  return absl::DeadlineExceededError("the request's deadline passed before its first token");
-}
-
 // The lead's refusal or failure as the client is to see it.
 absl::Status lead_error(const v1::SequenceOutput& output) {
   const auto code = static_cast<absl::StatusCode>(output.error_code());
@@ -44,6 +40,10 @@ TokenLogprob to_token(const v1::ScoredToken& scored) {
 }
 
 }  // namespace
+
+absl::Status deadline_exceeded() {
+  return absl::DeadlineExceededError("the request's deadline passed before its first token");
+}
 
 // One choice on its pipeline.
 struct RunningRequest::Sequence final : SequenceEvents {
@@ -72,13 +72,12 @@ struct RunningRequest::Sequence final : SequenceEvents {
 };
 
 RunningRequest::RunningRequest(const Surroundings& surroundings, ValidatedRequest request,
-                               std::shared_ptr<GenerationSink> sink, Time arrival,
-                               std::function<void()> on_end)
+                               std::shared_ptr<GenerationSink> sink, Time arrival, Owner owner)
     : surroundings_(surroundings),
       request_(std::move(request)),
       sink_(std::move(sink)),
       arrival_(arrival),
-      on_end_(std::move(on_end)),
+      owner_(std::move(owner)),
       request_in_flight_(surroundings.metrics.requests_in_flight),
       sequences_in_flight_(surroundings.metrics.sequences_in_flight, request_.num_choices),
       deadline_timer_(surroundings.loop) {
@@ -89,15 +88,13 @@ RunningRequest::~RunningRequest() {
   end_sequences();
 }
 
-absl::Status RunningRequest::start() {
+absl::Status RunningRequest::start(PipelineId pipeline) {
   const Time start_time = now();
   if (request_.deadline <= start_time) return deadline_exceeded();
   for (uint32_t i = 0; i < request_.num_choices; ++i) {
     sequences_.push_back(std::make_unique<Sequence>(*this, i));
-    auto handle =
-        surroundings_.pipelines.start(start_sequence(request_, i, {}, start_time), *sequences_.back());
-    if (!handle.ok()) return handle.status();
-    sequences_.back()->handle = *handle;
+    sequences_.back()->handle = surroundings_.pipelines.start(
+        pipeline, start_sequence(request_, i, {}, start_time), *sequences_.back());
   }
   surroundings_.metrics.prompt_tokens.Increment(static_cast<double>(request_.prompt.size()));
   if (request_.deadline != kNoDeadline) {
@@ -120,7 +117,7 @@ void RunningRequest::fail(const absl::Status& status) {
   if (!sink_) return;
   const auto sink = std::move(sink_);
   cancel();
-  on_end_();
+  owner_.on_end();
   sink->on_error(status);
 }
 
@@ -162,6 +159,7 @@ absl::Status RunningRequest::take_tokens(Sequence& sequence, const v1::SequenceO
         absl::StrCat("the pipeline sent more tokens than max_tokens = ", request_.max_tokens));
   }
   observe_tokens(sequence, num_tokens);
+  owner_.on_tokens(num_tokens);
   const uint32_t before = sequence.choice.num_tokens();
   const auto& stops = request_.stop_token_ids;
   for (int i = 0; i < num_tokens; ++i) {
@@ -211,7 +209,7 @@ void RunningRequest::finish(Sequence& sequence, FinishReason reason) {
   const auto sink = std::move(sink_);
   cancel();
   surroundings_.metrics.request_seconds.Observe(seconds(now() - arrival_));
-  on_end_();
+  owner_.on_end();
   sink->on_done(usage_);
 }
 

@@ -1,5 +1,5 @@
-// One admitted request: a sequence on a pipeline for each choice, their text, and what its sink is told.
-// Event loop only. Admission and the set of all requests are PipelineGenerator's.
+// One admitted request: once it is started, a sequence for each choice, their text, and what its sink is
+// told. Event loop only. Admission and the set of all requests are PipelineGenerator's.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -27,14 +27,21 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
     Duration deadline_grace;  // from the deadline to its end by the router's own timer
   };
 
-  // on_end runs once, before the sink's last call; not after cancel().
+  struct Owner {
+    std::function<void()> on_end;  // once, before the sink's last call; not after cancel()
+    std::function<void(uint32_t num_tokens)> on_tokens;  // generated, whatever becomes of them
+  };
+
   RunningRequest(const Surroundings& surroundings, ValidatedRequest request,
-                 std::shared_ptr<GenerationSink> sink, Time arrival, std::function<void()> on_end);
+                 std::shared_ptr<GenerationSink> sink, Time arrival, Owner owner);
   ~RunningRequest();
 
-  // Sends all choices to pipelines. Errors: DEADLINE_EXCEEDED when the deadline has passed, UNAVAILABLE when
-  // no pipeline is ready; then nothing runs and fail() is for the caller to call.
-  absl::Status start();
+  const ValidatedRequest& request() const { return request_; }
+  Time arrival() const { return arrival_; }
+
+  // Sends all choices to a pipeline that was chosen in this turn of the loop. Errors: DEADLINE_EXCEEDED when
+  // the deadline has passed; then nothing runs and fail() is for the caller to call.
+  absl::Status start(PipelineId pipeline);
   // Ends all sequences and drops the sink.
   void cancel();
   // Ends all sequences and the request; the sink hears why.
@@ -59,7 +66,7 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
   const ValidatedRequest request_;
   std::shared_ptr<GenerationSink> sink_;  // empty once the request has ended
   const Time arrival_;
-  const std::function<void()> on_end_;
+  const Owner owner_;
 
   InFlight request_in_flight_;
   InFlight sequences_in_flight_;
@@ -72,5 +79,8 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
   bool has_tokens_ = false;
   GenerationUsage usage_;
 };
+
+// What a request ends with whose deadline passed before its first token.
+absl::Status deadline_exceeded();
 
 }  // namespace octet::router

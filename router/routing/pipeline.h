@@ -1,11 +1,14 @@
-// What generation needs of the pipelines: start a sequence somewhere, end it early, and hear what happens to
-// it. Event loop only, callbacks included. Tests of generation put a scripted one in its place.
+// What generation needs of the pipelines: one with room for a request, start its sequences there, end them
+// early, and hear what happens to them. Event loop only, callbacks included. Tests of generation put a
+// scripted one in its place.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "router/request/validated_request.h"
 
 namespace octet::v1 {
 class SequenceOutput;
@@ -24,19 +27,23 @@ class SequenceEvents {
   virtual void on_lost(const absl::Status& status) = 0;
 };
 
+using PipelineId = uint64_t;  // never used again for another
+
 // Names a sequence from start() to its end.
 struct SequenceHandle {
-  size_t pipeline = 0;
+  PipelineId pipeline = 0;
   uint64_t sequence_id = 0;  // unique in this process
 };
 
 class Pipelines {
  public:
   virtual ~Pipelines() = default;
-  // Sends the sequence to the ready pipeline with the least load; sequence_id is filled in here. No callback
-  // comes before this returns. Errors: UNAVAILABLE with a retry hint when no pipeline is ready; then none
-  // comes at all.
-  virtual absl::StatusOr<SequenceHandle> start(v1::StartSequence sequence, SequenceEvents& events) = 0;
+  // A ready pipeline that is to run all sequences of the request; none while all are full. Errors:
+  // UNAVAILABLE with a retry hint when no pipeline is ready.
+  virtual absl::StatusOr<std::optional<PipelineId>> choose(const ValidatedRequest& request) = 0;
+  // Sends a sequence to a pipeline that was chosen in this turn of the loop; sequence_id is filled in here.
+  // No callback comes before this returns.
+  virtual SequenceHandle start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) = 0;
   // Ends a sequence; no callback comes for it any more. One that has ended already is ignored.
   virtual void cancel(const SequenceHandle& handle) = 0;
 };

@@ -18,6 +18,10 @@ using WatchStream = LoopStream<grpc::ClientReadReactor<v1::WatchResponse>, v1::W
 
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
 
+bool is_done(const std::shared_future<void>& stream) {
+  return stream.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
 }  // namespace
 
 struct PipelineClient::Connection {
@@ -43,10 +47,18 @@ PipelineClient::~PipelineClient() {
   for (const auto& stream : closing_) stream.wait();
 }
 
+void PipelineClient::disconnect() {
+  close_connection();
+  backoff_timer_.cancel();
+  set_ready(false);
+}
+
+bool PipelineClient::disconnected() const {
+  return !connection_ && std::all_of(closing_.begin(), closing_.end(), is_done);
+}
+
 void PipelineClient::connect() {
-  std::erase_if(closing_, [](const auto& stream) {
-    return stream.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  });
+  std::erase_if(closing_, is_done);
   connection_ = std::make_unique<Connection>();
   // A new channel each time: no back-off of its own, and the name is resolved again.
   connection_->stub = v1::Pipeline::NewStub(internal_channel(address_));
@@ -66,8 +78,7 @@ void PipelineClient::on_watch(const v1::WatchResponse& state) {
   expect_news();
   num_failures_ = 0;
   connection_->has_news = true;
-  reported_load_ = uint64_t{state.running_sequences()} + state.waiting_sequences();
-  num_sent_since_report_ = 0;
+  take_load(state);
 
   bool usable = state.state() == v1::PIPELINE_STATE_READY;
   if (usable) {
@@ -82,6 +93,38 @@ void PipelineClient::on_watch(const v1::WatchResponse& state) {
   if (usable && !ready_) spdlog::info("pipeline {} is ready, epoch {}", address_, state.epoch());
   if (!usable && ready_) spdlog::warn("pipeline {} takes no sequences now", address_);
   set_ready(usable);
+  owner_.on_room();
+}
+
+// What was sent while the news was on its way is missing in it, and what ended is still there: others appear
+// to have a little less or more until the next one.
+void PipelineClient::take_load(const v1::WatchResponse& state) {
+  const auto beyond = [](uint64_t all, uint64_t own) { return all > own ? all - own : 0; };
+  num_other_sequences_ =
+      beyond(uint64_t{state.running_sequences()} + state.waiting_sequences(), sequences_.size());
+  num_other_prompt_tokens_ = beyond(state.outstanding_prompt_tokens(), num_own_prompt_tokens_);
+  num_free_tokens_.reset();
+  if (state.total_blocks() > 0) {
+    num_free_tokens_ = int64_t{state.free_blocks()} * state.block_size_tokens();
+  }
+}
+
+PipelineLoad PipelineClient::load() const {
+  PipelineLoad load{.num_sequences = sequences_.size() + num_other_sequences_,
+                    .num_prompt_tokens = num_own_prompt_tokens_ + num_other_prompt_tokens_,
+                    .num_free_tokens = std::nullopt};
+  if (num_free_tokens_) load.num_free_tokens = static_cast<uint64_t>(std::max<int64_t>(*num_free_tokens_, 0));
+  return load;
+}
+
+void PipelineClient::forget_prompt(Sequence& sequence) {
+  num_own_prompt_tokens_ -= std::exchange(sequence.num_prompt_tokens, 0);
+  owner_.on_room();
+}
+
+void PipelineClient::forget(Sequence& sequence) {
+  if (num_free_tokens_) *num_free_tokens_ += static_cast<int64_t>(sequence.num_tokens);
+  forget_prompt(sequence);
 }
 
 void PipelineClient::open_submit() {
@@ -95,13 +138,19 @@ void PipelineClient::open_submit() {
 }
 
 void PipelineClient::start(v1::StartSequence sequence, SequenceEvents& events) {
-  sequences_.emplace(sequence.sequence_id(), &events);
-  ++num_sent_since_report_;
+  const auto num_tokens =
+      static_cast<uint64_t>(sequence.prompt_tokens_size()) + sequence.generated_tokens_size();
+  sequences_.emplace(sequence.sequence_id(),
+                     Sequence{.events = &events, .num_prompt_tokens = num_tokens, .num_tokens = num_tokens});
+  num_own_prompt_tokens_ += num_tokens;
+  if (num_free_tokens_) *num_free_tokens_ -= static_cast<int64_t>(num_tokens);
   connection_->submit->start(std::move(sequence));
 }
 
 void PipelineClient::cancel(uint64_t sequence_id) {
-  if (sequences_.erase(sequence_id) == 0) return;
+  auto sequence = sequences_.extract(sequence_id);
+  if (!sequence) return;
+  forget(sequence.mapped());
   if (connection_ && connection_->submit) connection_->submit->cancel(sequence_id);
 }
 
@@ -109,9 +158,16 @@ void PipelineClient::on_outputs(const v1::SubmitResponse& response) {
   for (const v1::SequenceOutput& output : response.outputs()) {
     const auto found = sequences_.find(output.sequence_id());
     if (found == sequences_.end()) continue;  // cancelled while this was on its way
-    SequenceEvents& events = *found->second;
+    Sequence& sequence = found->second;
+    SequenceEvents& events = *sequence.events;
+    sequence.num_tokens += output.tokens_size();
     const bool is_last = output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
-    if (is_last) sequences_.erase(found);
+    if (is_last) {
+      forget(sequence);
+      sequences_.erase(found);
+    } else if (output.tokens_size() > 0 && sequence.num_prompt_tokens > 0) {
+      forget_prompt(sequence);
+    }
     events.on_output(output);  // may start or cancel any sequence
   }
 }
@@ -125,12 +181,14 @@ void PipelineClient::lose(const std::string& reason) {
   }
   close_connection();
   ++num_failures_;
-  reported_load_ = 0;
-  num_sent_since_report_ = 0;
+  num_other_sequences_ = 0;
+  num_other_prompt_tokens_ = 0;
+  num_free_tokens_.reset();
   set_ready(false);
   while (!sequences_.empty()) {
-    const auto sequence = sequences_.extract(sequences_.begin());
-    sequence.mapped()->on_lost(unavailable("the pipeline that ran the request was lost", kRetryAfter));
+    auto sequence = sequences_.extract(sequences_.begin());
+    forget(sequence.mapped());
+    sequence.mapped().events->on_lost(unavailable("the pipeline that ran the request was lost", kRetryAfter));
   }
   reconnect_later();
 }
@@ -149,8 +207,8 @@ void PipelineClient::close_connection() {
 
 void PipelineClient::expect_news() {
   silence_timer_.expires_after(options_.silence_timeout);
-  silence_timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error && silence_timer_.expiry() <= now()) {
+  silence_timer_.async_wait([this, weak = std::weak_ptr(alive_)](const boost::system::error_code& error) {
+    if (!error && !weak.expired() && silence_timer_.expiry() <= now()) {
       lose(absl::StrCat("no news for ", seconds(options_.silence_timeout), " s"));
     }
   });
@@ -161,8 +219,8 @@ void PipelineClient::reconnect_later() {
       std::min(options_.max_backoff, options_.min_backoff * (1 << std::min(num_failures_ - 1, 10)));
   std::uniform_int_distribution<Duration::rep> ticks((longest / 2).count(), longest.count());
   backoff_timer_.expires_after(Duration(ticks(random_)));
-  backoff_timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) connect();
+  backoff_timer_.async_wait([this, weak = std::weak_ptr(alive_)](const boost::system::error_code& error) {
+    if (!error && !weak.expired()) connect();
   });
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -15,6 +16,7 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "router/routing/pipeline.h"
+#include "router/routing/selector.h"
 
 namespace octet::v1 {
 class SubmitResponse;
@@ -24,7 +26,8 @@ class WatchResponse;
 namespace octet::router {
 
 struct PipelineClientOptions {
-  Duration watch_interval = std::chrono::milliseconds(500);
+  // Short, since the news tells what other routers have sent.
+  Duration watch_interval = std::chrono::milliseconds(100);
   // A lead that says nothing on its Watch stream for so long counts as lost.
   Duration silence_timeout = std::chrono::seconds(10);
   // Between two attempts to connect: doubles from the first to the last, and half of it is random.
@@ -32,13 +35,14 @@ struct PipelineClientOptions {
   Duration max_backoff = std::chrono::seconds(5);
 };
 
-// Event loop only, from start() to the loop's end; destroyed after the loop has stopped.
+// Event loop only, or after the loop has stopped. Not destroyed inside its own callbacks.
 class PipelineClient {
  public:
   struct Owner {
     // Whether the router can use this pipeline. Errors: any, and the text says why not.
     std::function<absl::Status(const v1::WatchResponse&)> check;
     std::function<void()> on_change;  // ready() may have changed
+    std::function<void()> on_room;    // the load may have become less
   };
 
   PipelineClient(boost::asio::io_context& loop, std::string address, const PipelineClientOptions& options,
@@ -48,10 +52,16 @@ class PipelineClient {
 
   // Begins to connect.
   void connect();
+  // Ends both streams, for good; there must be no sequences.
+  void disconnect();
+  // Whether gRPC has let go of the streams, so that the destructor does not wait.
+  bool disconnected() const;
   // Connected, serving, and checked by the owner.
   bool ready() const { return ready_; }
-  // Sequences that the pipeline has: those it told, and those sent since.
-  uint64_t load() const { return reported_load_ + num_sent_since_report_; }
+  // This router's part is exact; that of others is what the last news told beyond it.
+  PipelineLoad load() const;
+  // This router's, not ended.
+  size_t num_own_sequences() const { return sequences_.size(); }
 
   // Only when ready.
   void start(v1::StartSequence sequence, SequenceEvents& events);
@@ -60,7 +70,19 @@ class PipelineClient {
  private:
   struct Connection;
 
+  // A sequence of this router that the pipeline has.
+  struct Sequence {
+    SequenceEvents* events = nullptr;
+    uint64_t num_prompt_tokens = 0;  // to compute before its first output
+    uint64_t num_tokens = 0;         // prompt and output
+  };
+
   void on_watch(const v1::WatchResponse& state);
+  void take_load(const v1::WatchResponse& state);
+  // The pipeline computes a sequence's prompt no more.
+  void forget_prompt(Sequence& sequence);
+  // A sequence has ended, and its blocks are or will be free.
+  void forget(Sequence& sequence);
   void on_outputs(const v1::SubmitResponse& response);
   void open_submit();
   // The connection is no more: its sequences are lost, another is tried after a while.
@@ -80,12 +102,18 @@ class PipelineClient {
 
   std::unique_ptr<Connection> connection_;
   std::vector<std::shared_future<void>> closing_;  // streams that gRPC may still hold
-  std::unordered_map<uint64_t, SequenceEvents*> sequences_;
+  std::unordered_map<uint64_t, Sequence> sequences_;
   bool ready_ = false;
-  uint64_t reported_load_ = 0;
-  uint64_t num_sent_since_report_ = 0;
+  uint64_t num_own_prompt_tokens_ = 0;  // over sequences_
+  // Of other routers, at the last news.
+  uint64_t num_other_sequences_ = 0;
+  uint64_t num_other_prompt_tokens_ = 0;
+  // At the last news, less what was sent since and plus what ended since.
+  std::optional<int64_t> num_free_tokens_;
   int num_failures_ = 0;  // attempts to connect since the last news
   std::string refusal_;   // why the owner does not use this pipeline; logged once
+  // Handlers of timers may run after the end.
+  const std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
 };
 
 }  // namespace octet::router

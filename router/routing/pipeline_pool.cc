@@ -1,11 +1,13 @@
 #include "router/routing/pipeline_pool.h"
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <charconv>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "octet/v1/pipeline.pb.h"
 
@@ -13,6 +15,7 @@ namespace octet::router {
 namespace {
 
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
+constexpr Duration kLetGoPeriod = std::chrono::milliseconds(20);
 // NeMo pads the vocabulary to a multiple of 128 times the tensor-parallel size.
 constexpr uint32_t kMaxPaddingTokens = 128 * 8;
 
@@ -27,52 +30,109 @@ bool is_host_and_port(const std::string& address) {
 
 }  // namespace
 
-PipelinePool::PipelinePool(boost::asio::io_context& loop, const std::vector<std::string>& addresses,
-                           const PipelineClientOptions& options, uint32_t vocab_size, RouterMetrics& metrics,
-                           std::function<void()> on_change)
-    : vocab_size_(vocab_size), metrics_(metrics), on_change_(std::move(on_change)) {
-  for (const std::string& address : addresses) {
-    PipelineClient::Owner owner{[this](const v1::WatchResponse& state) { return check(state); },
-                                [this] { on_client_change(); }};
-    clients_.push_back(std::make_unique<PipelineClient>(loop, address, options, std::move(owner)));
-  }
-}
+PipelinePool::PipelinePool(boost::asio::io_context& loop, const Options& options, RouterMetrics& metrics,
+                           Events events)
+    : loop_(loop),
+      options_(options),
+      metrics_(metrics),
+      events_(std::move(events)),
+      let_go_timer_(loop),
+      random_(std::random_device{}()) {}
 
 PipelinePool::~PipelinePool() = default;
 
-void PipelinePool::connect() {
-  for (const auto& client : clients_) client->connect();
+void PipelinePool::use(const std::vector<std::string>& addresses) {
+  const size_t num_ready_before = num_ready();
+  std::set<std::string> missing(addresses.begin(), addresses.end());
+  for (auto& [id, member] : members_) {
+    if (member.left) continue;
+    const bool used = missing.erase(member.address) > 0;
+    if (used != member.used) {
+      spdlog::info("pipeline {} {}", member.address,
+                   used ? "is used again" : "is not used any more; it finishes its sequences");
+    }
+    member.used = used;
+  }
+  for (const std::string& address : addresses) {
+    if (missing.contains(address)) add(address);
+  }
+  if (num_ready() != num_ready_before) on_client_change();
+  let_go_of_unused();
 }
 
-absl::StatusOr<SequenceHandle> PipelinePool::start(v1::StartSequence sequence, SequenceEvents& events) {
-  std::optional<size_t> best;
-  for (size_t i = 0; i < clients_.size(); ++i) {
-    const size_t candidate = (first_choice_ + i) % clients_.size();
-    if (!clients_[candidate]->ready()) continue;
-    if (!best || clients_[candidate]->load() < clients_[*best]->load()) best = candidate;
+void PipelinePool::add(const std::string& address) {
+  const PipelineId id = next_pipeline_++;
+  PipelineClient::Owner owner{.check = [this](const v1::WatchResponse& state) { return check(state); },
+                              .on_change = [this] { on_client_change(); },
+                              .on_room =
+                                  [this, id] {
+                                    if (!members_.at(id).used) let_go_of_unused();
+                                    events_.on_room();
+                                  }};
+  Member& member = members_[id];
+  member.address = address;
+  member.client = std::make_unique<PipelineClient>(loop_, address, options_.client, std::move(owner));
+  member.client->connect();
+}
+
+// Not at once: a client may be in the middle of a call, and gRPC takes a moment to let go of its streams.
+void PipelinePool::let_go_of_unused() {
+  let_go_timer_.expires_after(kLetGoPeriod);
+  let_go_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    std::erase_if(members_,
+                  [](const auto& entry) { return entry.second.left && entry.second.client->disconnected(); });
+    bool any_left = false;
+    for (auto& [id, member] : members_) {
+      if (member.used || member.client->num_own_sequences() > 0) continue;
+      if (!std::exchange(member.left, true)) member.client->disconnect();
+      any_left = true;
+    }
+    if (any_left) let_go_of_unused();
+  });
+}
+
+absl::StatusOr<std::optional<PipelineId>> PipelinePool::choose(const ValidatedRequest& request) {
+  std::vector<PipelineId> ids;
+  std::vector<Candidate> candidates;
+  for (const auto& [id, member] : members_) {
+    if (!member.takes_sequences()) continue;
+    ids.push_back(id);
+    candidates.push_back({.name = hash_of(member.address), .load = member.client->load()});
   }
-  if (!best) return unavailable("no pipeline is ready", kRetryAfter);
-  first_choice_ = (*best + 1) % clients_.size();
-  const SequenceHandle handle{.pipeline = *best, .sequence_id = next_sequence_id_++};
+  if (candidates.empty()) return unavailable("no pipeline is ready", kRetryAfter);
+  Demand demand{
+      .num_sequences = request.num_choices, .num_prompt_tokens = request.prompt.size(), .session = {}};
+  if (!request.session.empty()) demand.session = hash_of(request.session);
+  const auto chosen = select(candidates, demand, options_.room, random_());
+  if (!chosen) return std::nullopt;
+  return ids[*chosen];
+}
+
+SequenceHandle PipelinePool::start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) {
+  const SequenceHandle handle{.pipeline = pipeline, .sequence_id = next_sequence_id_++};
   sequence.set_sequence_id(handle.sequence_id);
-  clients_[*best]->start(std::move(sequence), events);
+  members_.at(pipeline).client->start(std::move(sequence), events);
   return handle;
 }
 
 void PipelinePool::cancel(const SequenceHandle& handle) {
-  clients_[handle.pipeline]->cancel(handle.sequence_id);
+  const auto member = members_.find(handle.pipeline);
+  if (member != members_.end()) member->second.client->cancel(handle.sequence_id);
 }
 
 size_t PipelinePool::num_ready() const {
-  return static_cast<size_t>(
-      std::count_if(clients_.begin(), clients_.end(), [](const auto& client) { return client->ready(); }));
+  return static_cast<size_t>(std::count_if(members_.begin(), members_.end(),
+                                           [](const auto& entry) { return entry.second.takes_sequences(); }));
 }
 
 absl::Status PipelinePool::check(const v1::WatchResponse& state) {
   const v1::Model& model = state.model();
-  if (model.vocab_size() < vocab_size_ || model.vocab_size() - vocab_size_ >= kMaxPaddingTokens) {
+  if (model.vocab_size() < options_.vocab_size ||
+      model.vocab_size() - options_.vocab_size >= kMaxPaddingTokens) {
     return absl::FailedPreconditionError(absl::StrCat("its model ", model.name(), " has ", model.vocab_size(),
-                                                      " token ids, the router's tokenizer ", vocab_size_));
+                                                      " token ids, the router's tokenizer ",
+                                                      options_.vocab_size));
   }
   if (!model_) {
     model_ = ModelInfo{.name = model.name(),
@@ -90,7 +150,7 @@ absl::Status PipelinePool::check(const v1::WatchResponse& state) {
 
 void PipelinePool::on_client_change() {
   metrics_.pipelines_ready.Set(static_cast<double>(num_ready()));
-  on_change_();
+  events_.on_change();
 }
 
 absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses) {

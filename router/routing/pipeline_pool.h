@@ -1,10 +1,12 @@
-// All pipelines that the router was given: checks that they serve one model, and sends each sequence to the
-// ready one with the least load.
+// All pipelines that the router uses: checks that they serve one model, and chooses one for each request.
 #pragma once
 
+#include <boost/asio/steady_timer.hpp>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -12,23 +14,32 @@
 #include "router/request/validated_request.h"
 #include "router/routing/pipeline.h"
 #include "router/routing/pipeline_client.h"
+#include "router/routing/selector.h"
 
 namespace octet::router {
 
-// Event loop only, from connect() to the loop's end; destroyed after the loop has stopped.
+// Event loop only, from the first use() to the loop's end; destroyed after the loop has stopped.
 class PipelinePool final : public Pipelines {
  public:
-  // vocab_size: of the router's tokenizer; a model with another one, padding aside, is not used. on_change
-  // runs when num_ready() changed.
-  PipelinePool(boost::asio::io_context& loop, const std::vector<std::string>& addresses,
-               const PipelineClientOptions& options, uint32_t vocab_size, RouterMetrics& metrics,
-               std::function<void()> on_change);
+  struct Options {
+    PipelineClientOptions client;
+    RoomLimits room;
+    uint32_t vocab_size =
+        0;  // of the router's tokenizer; a model with another one, padding aside, is not used
+  };
+  struct Events {
+    std::function<void()> on_change;  // num_ready() changed
+    std::function<void()> on_room;    // a pipeline may have more room
+  };
+  PipelinePool(boost::asio::io_context& loop, const Options& options, RouterMetrics& metrics, Events events);
   ~PipelinePool() override;
 
-  // Begins to connect to all.
-  void connect();
+  // From now on the pipelines are those whose leads have these addresses, "HOST:PORT" each. One that is not
+  // among them any more takes no new sequences, and is let go when its last has ended.
+  void use(const std::vector<std::string>& addresses);
 
-  absl::StatusOr<SequenceHandle> start(v1::StartSequence sequence, SequenceEvents& events) override;
+  absl::StatusOr<std::optional<PipelineId>> choose(const ValidatedRequest& request) override;
+  SequenceHandle start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) override;
   void cancel(const SequenceHandle& handle) override;
 
   size_t num_ready() const;
@@ -36,16 +47,29 @@ class PipelinePool final : public Pipelines {
   const std::optional<ModelInfo>& model() const { return model_; }
 
  private:
+  struct Member {
+    std::string address;
+    bool used = true;   // false: finishes its sequences and goes
+    bool left = false;  // it is about to be gone
+    std::unique_ptr<PipelineClient> client;
+    bool takes_sequences() const { return used && client->ready(); }
+  };
+
+  void add(const std::string& address);
+  void let_go_of_unused();
   absl::Status check(const v1::WatchResponse& state);
   void on_client_change();
 
-  const uint32_t vocab_size_;
+  boost::asio::io_context& loop_;
+  const Options options_;
   RouterMetrics& metrics_;
-  const std::function<void()> on_change_;
-  std::vector<std::unique_ptr<PipelineClient>> clients_;  // [addresses]
+  const Events events_;
+  std::map<PipelineId, Member> members_;
   std::optional<ModelInfo> model_;
+  PipelineId next_pipeline_ = 1;
   uint64_t next_sequence_id_ = 1;
-  size_t first_choice_ = 0;  // among equals; moves on so that they take turns
+  boost::asio::steady_timer let_go_timer_;
+  std::mt19937_64 random_;
 };
 
 // "HOST:PORT" each, none twice. Errors: invalid_field("--pipeline") with the entry.

@@ -22,8 +22,12 @@ class FakePipelines final : public Pipelines {
     bool cancelled = false;
   };
 
-  absl::StatusOr<SequenceHandle> start(v1::StartSequence sequence, SequenceEvents& events) override {
-    if (sequences.size() >= num_accepted) return unavailable("no pipeline is ready", std::chrono::seconds(1));
+  absl::StatusOr<std::optional<PipelineId>> choose(const ValidatedRequest&) override {
+    if (!ready) return unavailable("no pipeline is ready", std::chrono::seconds(1));
+    if (num_running() >= room) return std::nullopt;
+    return PipelineId{0};
+  }
+  SequenceHandle start(PipelineId, v1::StartSequence sequence, SequenceEvents& events) override {
     const SequenceHandle handle{.pipeline = 0, .sequence_id = sequences.size()};
     sequence.set_sequence_id(handle.sequence_id);
     sequences.push_back({std::move(sequence), &events, false});
@@ -63,7 +67,8 @@ class FakePipelines final : public Pipelines {
   }
 
   std::vector<Started> sequences;
-  size_t num_accepted = 1000;  // further starts are refused
+  bool ready = true;
+  size_t room = 1000;  // sequences; with so many running there is none
 };
 
 struct RecordingSink final : GenerationSink {

@@ -16,7 +16,10 @@ TEST(RouterMetricsTest, EverySeriesIsThereFromTheStart) {
        {"octet_requests_in_flight 0", "octet_sequences_in_flight 0", "octet_prompt_tokens_total 0",
         "octet_generated_tokens_total 0", "octet_time_to_first_token_seconds_count 0",
         "octet_inter_token_latency_seconds_count 0", "octet_request_duration_seconds_count 0",
-        "octet_pipelines_ready 0", "octet_requests_total{api=\"grpc\",outcome=\"ok\"} 0",
+        "octet_pipelines_ready 0", "octet_queue_tokens 0", "octet_queue_wait_seconds_count 0",
+        "octet_queue_requests{priority=\"high\"} 0", "octet_queue_requests{priority=\"normal\"} 0",
+        "octet_queue_requests{priority=\"low\"} 0", "octet_refusals_total{reason=\"queued_tokens\"} 0",
+        "octet_refusals_total{reason=\"draining\"} 0", "octet_requests_total{api=\"grpc\",outcome=\"ok\"} 0",
         "octet_requests_total{api=\"nemo\",outcome=\"internal\"} 0"}) {
     EXPECT_THAT(text, HasSubstr(name));
   }

@@ -311,14 +311,13 @@ TEST_F(PipelineGeneratorTest, LostPipelineIsUnavailableWithAHint) {
 
 TEST_F(PipelineGeneratorTest, NoReadyPipelineIsUnavailableAndNothingStaysBehind) {
   request_.num_choices = 3;
-  pipelines_.num_accepted = 2;
+  pipelines_.ready = false;
   start();
   EXPECT_FALSE(sink_->ended());  // never before start() has returned
   loop_.run();
   ASSERT_TRUE(sink_->error);
   EXPECT_EQ(sink_->error->code(), absl::StatusCode::kUnavailable);
-  EXPECT_TRUE(pipelines_.sequences[0].cancelled);
-  EXPECT_TRUE(pipelines_.sequences[1].cancelled);
+  EXPECT_THAT(pipelines_.sequences, IsEmpty());
   expect_nothing_in_flight();
 }
 
@@ -466,7 +465,8 @@ TEST_F(PipelineGeneratorTest, RandomRunsLeaveNothingInFlight) {
     const int action = std::rand() % 10;
     if (action == 0) {
       request_.num_choices = 1 + std::rand() % 3;
-      pipelines_.num_accepted = pipelines_.sequences.size() + std::rand() % 8;
+      pipelines_.ready = std::rand() % 8 > 0;
+      pipelines_.room = std::rand() % 16;
       ids.push_back(generator().start(request_, std::make_shared<RecordingSink>()));
     } else if (action == 1 && !ids.empty()) {
       generator().cancel(ids[std::rand() % ids.size()]);
@@ -486,6 +486,180 @@ TEST_F(PipelineGeneratorTest, RandomRunsLeaveNothingInFlight) {
     loop_.poll();
   }
   for (const GenerationId id : ids) generator().cancel(id);
+  expect_nothing_in_flight();
+}
+
+// Pipelines with room for one sequence.
+class PipelineGeneratorQueueTest : public PipelineGeneratorTest {
+ protected:
+  PipelineGeneratorQueueTest() {
+    pipelines_.room = 1;
+    limits_.max_requests = 100;
+    limits_.max_sequences = 100;
+  }
+  void turn() {
+    loop_.restart();
+    loop_.poll();
+  }
+  std::shared_ptr<RecordingSink> begin(const ValidatedRequest& request) {
+    auto sink = std::make_shared<RecordingSink>();
+    ids_.push_back(generator().start(request, sink));
+    turn();
+    return sink;
+  }
+  // Ends the sequence that runs, and starts the next.
+  void finish_one() {
+    pipelines_.send_tokens(pipelines_.sequences.size() - 1, {20}, v1::FINISH_REASON_LENGTH);
+    generator().on_room();
+    turn();
+  }
+  // The priorities of what was started, in order.
+  std::vector<int32_t> started() const {
+    std::vector<int32_t> result;
+    for (const auto& each : pipelines_.sequences) result.push_back(each.start.priority());
+    return result;
+  }
+  double refusals(const std::string& reason) {
+    for (const auto& family : metrics_.registry()->Collect()) {
+      if (family.name != "octet_refusals_total") continue;
+      for (const auto& metric : family.metric) {
+        if (metric.label.at(0).value == reason) return metric.counter.value;
+      }
+    }
+    return -1;
+  }
+
+  std::vector<GenerationId> ids_;
+};
+
+TEST_F(PipelineGeneratorQueueTest, WhatHasNoRoomWaitsAndRunsByPriority) {
+  for (const int32_t priority : {0, 5, 0, -5}) {
+    request_.priority = priority;
+    begin(request_);
+  }
+  EXPECT_THAT(started(), ElementsAre(0));
+  EXPECT_EQ(metrics_.queue_requests(-1).Value(), 1);
+  EXPECT_EQ(metrics_.queue_requests(0).Value(), 1);
+  EXPECT_EQ(metrics_.queue_requests(5).Value(), 1);
+  EXPECT_EQ(metrics_.queue_tokens.Value(), 3.0 * static_cast<double>(request_.prompt.size()));
+  EXPECT_EQ(metrics_.requests_in_flight.Value(), 4);
+  for (int i = 0; i < 4; ++i) finish_one();
+  EXPECT_THAT(started(), ElementsAre(0, -5, 0, 5));
+  EXPECT_EQ(metrics_.queue_tokens.Value(), 0);
+  EXPECT_EQ(metrics_.queue_requests(0).Value(), 0);
+  EXPECT_EQ(metrics_.queue_wait_seconds.Collect().histogram.sample_count, 4U);
+  expect_nothing_in_flight();
+}
+
+TEST_F(PipelineGeneratorQueueTest, OneTenantsRushDoesNotHoldUpAnother) {
+  request_.tenant.name = "rush";
+  for (int i = 0; i < 20; ++i) begin(request_);
+  request_.tenant.name = "other";
+  request_.max_tokens = 7;
+  begin(request_);
+  finish_one();
+  finish_one();
+  EXPECT_EQ(pipelines_.sequences.at(1).start.max_tokens() + pipelines_.sequences.at(2).start.max_tokens(),
+            107U);
+}
+
+TEST_F(PipelineGeneratorQueueTest, GeneratedTokensAreChargedToTheTenant) {
+  request_.tenant.name = "talker";
+  for (int i = 0; i < 3; ++i) begin(request_);
+  request_.tenant.name = "other";
+  request_.max_tokens = 7;
+  for (int i = 0; i < 3; ++i) begin(request_);
+  pipelines_.send_tokens(0, std::vector<TokenId>(50, 20));
+  for (int i = 0; i < 3; ++i) finish_one();
+  for (size_t i = 1; i < 4; ++i) EXPECT_EQ(pipelines_.sequences[i].start.max_tokens(), 7U) << i;
+}
+
+TEST_F(PipelineGeneratorQueueTest, FullQueueRefusesWithTheLimitAndAHint) {
+  limits_.queue.max_requests = 2;
+  for (int i = 0; i < 3; ++i) begin(request_);
+  const auto refused = begin(request_);
+  ASSERT_TRUE(refused->error);
+  EXPECT_EQ(refused->error->code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused->error->message()), HasSubstr("2 requests wait, of at most 2"));
+  EXPECT_EQ(quota_of(*refused->error), "queued_requests");
+  EXPECT_TRUE(retry_after_of(*refused->error));
+  EXPECT_EQ(refusals("queued_requests"), 1);
+}
+
+TEST_F(PipelineGeneratorQueueTest, FullQueueOfTokensRefuses) {
+  limits_.queue.max_tokens = request_.prompt.size() * 3;
+  begin(request_);
+  request_.num_choices = 3;
+  begin(request_);
+  const auto refused = begin(request_);
+  ASSERT_TRUE(refused->error);
+  EXPECT_EQ(quota_of(*refused->error), "queued_tokens");
+  EXPECT_EQ(refusals("queued_tokens"), 1);
+}
+
+TEST_F(PipelineGeneratorQueueTest, RequestThatMakesRoomForAHigherOneIsTold) {
+  limits_.queue.max_requests = 1;
+  begin(request_);
+  const auto displaced = begin(request_);
+  request_.priority = -1;
+  const auto higher = begin(request_);
+  ASSERT_TRUE(displaced->error);
+  EXPECT_EQ(displaced->error->code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_FALSE(higher->error);
+  EXPECT_EQ(refusals("displaced"), 1);
+  finish_one();
+  EXPECT_THAT(started(), ElementsAre(0, -1));
+}
+
+TEST_F(PipelineGeneratorQueueTest, DeadlineInTheQueueEndsARequestBeforeItIsSent) {
+  begin(request_);
+  request_.deadline = now() + std::chrono::milliseconds(20);
+  const auto late = begin(request_);
+  loop_.restart();
+  loop_.run_one();  // the queue's timer
+  ASSERT_TRUE(late->error);
+  EXPECT_EQ(late->error->code(), absl::StatusCode::kDeadlineExceeded);
+  finish_one();
+  EXPECT_THAT(pipelines_.sequences, SizeIs(1));
+  expect_nothing_in_flight();
+}
+
+TEST_F(PipelineGeneratorQueueTest, CancelledRequestLeavesTheQueue) {
+  begin(request_);
+  const auto cancelled = begin(request_);
+  generator().cancel(ids_[1]);
+  EXPECT_EQ(metrics_.queue_requests(0).Value(), 0);
+  finish_one();
+  EXPECT_THAT(pipelines_.sequences, SizeIs(1));
+  EXPECT_FALSE(cancelled->ended());
+  expect_nothing_in_flight();
+}
+
+TEST_F(PipelineGeneratorQueueTest, WhatWaitsOutlastsAPipelineThatGoesAndNewcomersAreRefused) {
+  begin(request_);
+  const auto waits = begin(request_);
+  pipelines_.ready = false;
+  pipelines_.lose(0);
+  generator().on_room();
+  turn();
+  EXPECT_FALSE(waits->ended());
+  EXPECT_EQ(begin(request_)->error->code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(refusals("no_pipeline"), 1);
+  pipelines_.ready = true;
+  generator().on_room();
+  turn();
+  EXPECT_THAT(pipelines_.sequences, SizeIs(2));
+}
+
+TEST_F(PipelineGeneratorQueueTest, DrainingFinishesWhatWaits) {
+  begin(request_);
+  const auto waits = begin(request_);
+  generator().drain();
+  EXPECT_EQ(begin(request_)->error->code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(refusals("draining"), 1);
+  finish_one();
+  finish_one();
+  EXPECT_TRUE(waits->usage);
   expect_nothing_in_flight();
 }
 

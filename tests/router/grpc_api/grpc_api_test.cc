@@ -31,18 +31,22 @@ class GrpcApiTest : public testing::Test {
  protected:
   GrpcApiTest() {
     std::promise<void> ready;
-    PipelineClientOptions options;
-    options.silence_timeout = std::chrono::minutes(5);
-    pool_.emplace(loop_, std::vector<std::string>{lead_->address()}, options, tokenizer_->vocab_size(),
-                  metrics_, [&ready, told = false]() mutable {
-                    if (!std::exchange(told, true)) ready.set_value();
-                  });
+    PipelinePool::Options options;
+    options.vocab_size = tokenizer_->vocab_size();
+    options.client.silence_timeout = std::chrono::minutes(5);
+    pool_.emplace(loop_, options, metrics_,
+                  PipelinePool::Events{.on_change =
+                                           [this, &ready, told = false]() mutable {
+                                             if (pool_->num_ready() == 0) return;
+                                             if (!std::exchange(told, true)) ready.set_value();
+                                           },
+                                       .on_room = [this] { generator_->on_room(); }});
     PipelineGenerator::Limits limits;
     limits.max_requests = 3;
     limits.max_sequences = 16;
     generator_.emplace(loop_, *pool_, tokenizer_, metrics_, limits);
     thread_ = std::thread([this] { loop_.run(); });
-    boost::asio::post(loop_, [this] { pool_->connect(); });
+    boost::asio::post(loop_, [this] { pool_->use({lead_->address()}); });
     OCTET_CHECK(ready.get_future().wait_for(std::chrono::seconds(30)) == std::future_status::ready,
                 "no pipeline");
 

@@ -33,14 +33,18 @@ struct RecordingEvents final : SequenceEvents {
 class PipelinePoolTest : public testing::Test {
  protected:
   PipelinePoolTest() {
-    options_.silence_timeout = std::chrono::minutes(5);
-    options_.min_backoff = std::chrono::milliseconds(5);
-    options_.max_backoff = std::chrono::milliseconds(50);
+    options_.vocab_size = 1600;
+    options_.client.silence_timeout = std::chrono::minutes(5);
+    options_.client.min_backoff = std::chrono::milliseconds(5);
+    options_.client.max_backoff = std::chrono::milliseconds(50);
+    request_.prompt = {7};
   }
 
   void connect(const std::vector<std::string>& addresses) {
-    pool_.emplace(loop_, addresses, options_, 1600, metrics_, [this] { ++num_changes_; });
-    pool_->connect();
+    pool_.emplace(
+        loop_, options_, metrics_,
+        PipelinePool::Events{.on_change = [this] { ++num_changes_; }, .on_room = [this] { ++num_room_; }});
+    pool_->use(addresses);
   }
   // Turns the loop until the condition holds; ends the test program when it never does.
   template <typename Condition>
@@ -55,6 +59,19 @@ class PipelinePoolTest : public testing::Test {
   void await_ready(size_t num) {
     run_until([&] { return pool_->num_ready() == num; });
   }
+  // Where the pool starts a sequence now.
+  absl::StatusOr<SequenceHandle> start(SequenceEvents& events) {
+    const auto pipeline = pool_->choose(request_);
+    if (!pipeline.ok()) return pipeline.status();
+    OCTET_CHECK(*pipeline, "no room");
+    return pool_->start(**pipeline, sequence(), events);
+  }
+  // The lead's first sequence ends with one token.
+  void lead_finishes(FakeLead& lead, const RecordingEvents& events) {
+    run_until([&] { return lead.num_started() > 0; });
+    lead.send_tokens(lead.started(0).sequence_id(), {1}, v1::FINISH_REASON_LENGTH);
+    run_until([&] { return events.is_over; });
+  }
   v1::StartSequence sequence() const {
     v1::StartSequence start;
     start.add_prompt_tokens(7);
@@ -64,8 +81,10 @@ class PipelinePoolTest : public testing::Test {
 
   boost::asio::io_context loop_;
   RouterMetrics metrics_;
-  PipelineClientOptions options_;
+  PipelinePool::Options options_;
+  ValidatedRequest request_;
   int num_changes_ = 0;
+  int num_room_ = 0;
   std::optional<PipelinePool> pool_;
 };
 
@@ -76,7 +95,7 @@ TEST_F(PipelinePoolTest, IsReadyWhileTheLeadIs) {
   connect({lead.address()});
   EXPECT_EQ(pool_->num_ready(), 0U);
   RecordingEvents events;
-  const auto refused = pool_->start(sequence(), events);
+  const auto refused = start(events);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(retry_after_of(refused.status()));
 
@@ -101,8 +120,8 @@ TEST_F(PipelinePoolTest, SequencesRunAndEnd) {
   connect({lead.address()});
   await_ready(1);
   RecordingEvents a, b;
-  ASSERT_TRUE(pool_->start(sequence(), a).ok());
-  ASSERT_TRUE(pool_->start(sequence(), b).ok());
+  ASSERT_TRUE(start(a).ok());
+  ASSERT_TRUE(start(b).ok());
   loop_.restart();
   loop_.poll();
   run_until([&] { return lead.num_started() == 2; });
@@ -124,8 +143,8 @@ TEST_F(PipelinePoolTest, CancelReachesTheLeadAndNothingIsHeardAfterIt) {
   connect({lead.address()});
   await_ready(1);
   RecordingEvents cancelled, other;
-  const auto handle = pool_->start(sequence(), cancelled).value();
-  ASSERT_TRUE(pool_->start(sequence(), other).ok());
+  const auto handle = start(cancelled).value();
+  ASSERT_TRUE(start(other).ok());
   run_until([&] { return lead.num_started() == 2; });
   pool_->cancel(handle);
   run_until([&] { return lead.was_cancelled(handle.sequence_id); });
@@ -143,10 +162,10 @@ TEST_F(PipelinePoolTest, SequenceCancelledBeforeItLeftIsNeverSent) {
   await_ready(1);
   RecordingEvents first, cancelled, last;
   // The first is being written, so the second waits: the loop does not turn in between.
-  const auto first_handle = pool_->start(sequence(), first).value();
-  const auto cancelled_handle = pool_->start(sequence(), cancelled).value();
+  const auto first_handle = start(first).value();
+  const auto cancelled_handle = start(cancelled).value();
   pool_->cancel(cancelled_handle);
-  const auto last_handle = pool_->start(sequence(), last).value();
+  const auto last_handle = start(last).value();
   run_until([&] { return lead.num_started() == 2; });
   EXPECT_EQ(lead.started(0).sequence_id(), first_handle.sequence_id);
   EXPECT_EQ(lead.started(1).sequence_id(), last_handle.sequence_id);
@@ -159,8 +178,8 @@ TEST_F(PipelinePoolTest, LostLeadLosesItsSequencesAndIsFoundAgain) {
   connect({lead->address()});
   await_ready(1);
   RecordingEvents a, b, c;
-  ASSERT_TRUE(pool_->start(sequence(), a).ok());
-  ASSERT_TRUE(pool_->start(sequence(), b).ok());
+  ASSERT_TRUE(start(a).ok());
+  ASSERT_TRUE(start(b).ok());
   run_until([&] { return lead->num_started() == 2; });
   lead.reset();
   await_ready(0);
@@ -168,11 +187,11 @@ TEST_F(PipelinePoolTest, LostLeadLosesItsSequencesAndIsFoundAgain) {
   EXPECT_EQ(a.lost->code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(retry_after_of(*a.lost));
   EXPECT_THAT(std::string(a.lost->message()), testing::Not(HasSubstr("127.0.0.1")));
-  EXPECT_FALSE(pool_->start(sequence(), c).ok());
+  EXPECT_FALSE(start(c).ok());
 
   lead = std::make_unique<FakeLead>(FakeLead::ready_state(), port);
   await_ready(1);
-  ASSERT_TRUE(pool_->start(sequence(), c).ok());
+  ASSERT_TRUE(start(c).ok());
   run_until([&] { return lead->num_started() == 1; });
   EXPECT_GT(lead->started(0).sequence_id(), 2U);  // ids are not used again
 }
@@ -182,8 +201,8 @@ TEST_F(PipelinePoolTest, SequencesMayBeCancelledWhileOthersAreLost) {
   connect({lead->address()});
   await_ready(1);
   RecordingEvents a, b;
-  const auto handle_a = pool_->start(sequence(), a).value();
-  const auto handle_b = pool_->start(sequence(), b).value();
+  const auto handle_a = start(a).value();
+  const auto handle_b = start(b).value();
   a.when_lost = [&] { pool_->cancel(handle_b); };
   b.when_lost = [&] { pool_->cancel(handle_a); };
   run_until([&] { return lead->num_started() == 2; });
@@ -193,12 +212,12 @@ TEST_F(PipelinePoolTest, SequencesMayBeCancelledWhileOthersAreLost) {
 }
 
 TEST_F(PipelinePoolTest, SilentLeadIsLost) {
-  options_.silence_timeout = std::chrono::milliseconds(100);
+  options_.client.silence_timeout = std::chrono::milliseconds(100);
   FakeLead lead(FakeLead::ready_state());  // speaks only once
   connect({lead.address()});
   await_ready(1);
   RecordingEvents events;
-  ASSERT_TRUE(pool_->start(sequence(), events).ok());
+  ASSERT_TRUE(start(events).ok());
   run_until([&] { return events.lost.has_value(); });
   await_ready(1);  // and connected to again
 }
@@ -210,9 +229,9 @@ TEST_F(PipelinePoolTest, LeastLoadedPipelineGetsTheSequence) {
   await_ready(2);
   RecordingEvents events[4];
   std::vector<size_t> chosen;
-  for (RecordingEvents& each : events) chosen.push_back(pool_->start(sequence(), each).value().pipeline);
-  EXPECT_EQ(chosen[0], 1U);
-  EXPECT_EQ(chosen[1], 1U);
+  for (RecordingEvents& each : events) chosen.push_back(start(each).value().pipeline);
+  EXPECT_EQ(chosen[0], 2U);
+  EXPECT_EQ(chosen[1], 2U);
   // Both have two now: they take turns.
   EXPECT_NE(chosen[2], chosen[3]);
   run_until([&] { return busy.num_started() == 1 && idle.num_started() == 3; });
@@ -226,7 +245,7 @@ TEST_F(PipelinePoolTest, WaitingSequencesAreLoadToo) {
   connect({busy.address(), idle.address()});
   await_ready(2);
   RecordingEvents events;
-  EXPECT_EQ(pool_->start(sequence(), events)->pipeline, 1U);
+  EXPECT_EQ(start(events)->pipeline, 2U);
 }
 
 TEST_F(PipelinePoolTest, OtherVocabularyIsNotUsed) {
@@ -237,7 +256,7 @@ TEST_F(PipelinePoolTest, OtherVocabularyIsNotUsed) {
   await_ready(1);
   EXPECT_EQ(pool_->model()->vocab_size, 1600U);
   RecordingEvents events;
-  EXPECT_EQ(pool_->start(sequence(), events)->pipeline, 2U);
+  EXPECT_EQ(start(events)->pipeline, 3U);
 }
 
 TEST_F(PipelinePoolTest, PaddedVocabularyIsUsed) {
@@ -258,7 +277,7 @@ TEST_F(PipelinePoolTest, OtherModelThanTheFirstIsNotUsed) {
   v1::WatchResponse shorter = FakeLead::ready_state("nano");
   shorter.mutable_model()->set_max_model_len_tokens(2048);
   RecordingEvents events;
-  EXPECT_EQ(pool_->start(sequence(), events)->pipeline, 0U);
+  EXPECT_EQ(start(events)->pipeline, 1U);
   second.set_state(shorter);
   second.set_state(FakeLead::ready_state("nano"));  // the right one at last
   await_ready(2);
@@ -273,7 +292,98 @@ TEST_F(PipelinePoolTest, UnreachablePipelineDoesNotHinderOthers) {
   connect({gone_address, lead.address()});
   await_ready(1);
   RecordingEvents events;
-  EXPECT_EQ(pool_->start(sequence(), events)->pipeline, 1U);
+  EXPECT_EQ(start(events)->pipeline, 2U);
+}
+
+TEST_F(PipelinePoolTest, FullPipelinesAreNotChosenUntilRoomComesBack) {
+  options_.room = {.max_sequences = 2, .max_prompt_tokens = 100};
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  RecordingEvents a, b;
+  const auto handle_a = start(a).value();
+  const auto handle_b = start(b).value();
+  EXPECT_FALSE(pool_->choose(request_).value());
+  num_room_ = 0;
+  pool_->cancel(handle_a);
+  EXPECT_EQ(num_room_, 1);
+  EXPECT_TRUE(pool_->choose(request_).value());
+  request_.num_choices = 2;
+  EXPECT_FALSE(pool_->choose(request_).value());
+  lead.send_tokens(handle_b.sequence_id, {1}, v1::FINISH_REASON_LENGTH);
+  run_until([&] { return b.is_over; });
+  EXPECT_GE(num_room_, 2);
+  EXPECT_TRUE(pool_->choose(request_).value());
+}
+
+TEST_F(PipelinePoolTest, APromptWeighsUntilItsFirstToken) {
+  options_.room = {.max_sequences = 10, .max_prompt_tokens = 100};
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  RecordingEvents a;
+  ASSERT_TRUE(start(a).ok());
+  request_.prompt.resize(100);
+  EXPECT_FALSE(pool_->choose(request_).value());
+  lead.send_tokens(lead.started(0).sequence_id(), {1});
+  run_until([&] { return !a.tokens.empty(); });
+  EXPECT_TRUE(pool_->choose(request_).value());
+}
+
+TEST_F(PipelinePoolTest, WhatOtherRoutersSentTakesRoomToo) {
+  options_.room = {.max_sequences = 5, .max_prompt_tokens = 100};
+  v1::WatchResponse state = FakeLead::ready_state("nano", 1600, 4);
+  FakeLead lead(state);
+  connect({lead.address()});
+  await_ready(1);
+  RecordingEvents a;
+  ASSERT_TRUE(start(a).ok());
+  EXPECT_FALSE(pool_->choose(request_).value());
+  state.set_running_sequences(5);  // ours and the four
+  lead.set_state(state);
+  num_room_ = 0;
+  run_until([&] { return num_room_ > 0; });
+  EXPECT_FALSE(pool_->choose(request_).value());
+  state.set_running_sequences(2);
+  lead.set_state(state);
+  run_until([&] { return pool_->choose(request_).value().has_value(); });
+  state.set_outstanding_prompt_tokens(101);
+  lead.set_state(state);
+  run_until([&] { return !pool_->choose(request_).value(); });
+  state.set_outstanding_prompt_tokens(0);
+  state.set_total_blocks(100);
+  state.set_block_size_tokens(16);
+  lead.set_state(state);  // and none is free
+  num_room_ = 0;
+  run_until([&] { return num_room_ > 0; });
+  EXPECT_FALSE(pool_->choose(request_).value());
+}
+
+TEST_F(PipelinePoolTest, PipelinesComeAndGo) {
+  FakeLead first(FakeLead::ready_state());
+  FakeLead second(FakeLead::ready_state());
+  connect({first.address()});
+  await_ready(1);
+  RecordingEvents events;
+  ASSERT_TRUE(start(events).ok());
+  run_until([&] { return first.num_started() == 1; });
+
+  pool_->use({second.address()});
+  EXPECT_EQ(pool_->num_ready(), 0U) << "the first takes no more";
+  await_ready(1);
+  RecordingEvents on_second;
+  EXPECT_EQ(start(on_second)->pipeline, 2U);
+  lead_finishes(first, events);
+  EXPECT_THAT(events.tokens, ElementsAre(1));
+
+  pool_->use({second.address(), first.address()});
+  await_ready(2);
+  pool_->use({second.address()});
+  pool_->use({second.address(), first.address()});
+  await_ready(2);
+  pool_->use({});
+  EXPECT_FALSE(start(events).ok());
+  lead_finishes(second, on_second);
 }
 
 TEST(PipelineAddressesTest, EachIsHostAndPort) {
