@@ -2,7 +2,7 @@
 
 #include "base/flags.h"
 #include "base/status.h"
-#include "router/routing/pipeline_pool.h"
+#include "router/routing/addresses.h"
 
 namespace octet::router {
 namespace {
@@ -19,8 +19,16 @@ constexpr uint32_t kMaxTokens = 1'000'000'000;
 
 void add_flags(Flags& flags, RouterConfig& config) {
   flags.add_text("tokenizer", &config.tokenizer, "The SentencePiece model file. Required.");
-  flags.add_list("pipeline", &config.pipelines,
-                 "HOST:PORT of the lead stage of each pipeline. All must serve the same model. Required.");
+  flags.add_list(
+      "pipeline", &config.pipelines,
+      "HOST:PORT of the lead stage of each pipeline, or dns:///HOST:PORT for one at each address that "
+      "the name has. All must serve the same model. Required, unless --pipelines-file is given.");
+  flags.add_text(
+      "pipelines-file", &config.pipelines_file,
+      "A file with more of them, one a line, # for comments. Read again every discovery interval: a "
+      "pipeline that is not in it any more finishes its sequences and takes no new ones.");
+  flags.add_duration("discovery-interval", &config.discovery_interval, milliseconds(100), hours(1),
+                     "How often the file is read and the names are looked up again.");
   flags.add_text(
       "chat-format", &config.chat_format,
       "How chats become prompts: nemotron-4 or nemotron-mini. Without it the folder of the tokenizer says "
@@ -73,7 +81,13 @@ absl::StatusOr<ConfigOutcome> parse_config(int argc, const char* const* argv, Ro
   if (!outcome.ok()) return outcome.status();
   if (*outcome == Flags::Outcome::kHelpPrinted) return ConfigOutcome::kHelpPrinted;
   if (config.tokenizer.empty()) return invalid_field("--tokenizer", "a SentencePiece model file is needed");
-  if (absl::Status status = check_pipeline_addresses(config.pipelines); !status.ok()) return status;
+  if (absl::Status status = check_pipeline_entries(config.pipelines); !status.ok()) return status;
+  if (!config.pipelines_file.empty()) {
+    if (absl::Status status = read_pipelines_file(config.pipelines_file).status(); !status.ok())
+      return status;
+  } else if (config.pipelines.empty()) {
+    return invalid_field("--pipeline", "at least one HOST:PORT is needed, here or in --pipelines-file");
+  }
   return ConfigOutcome::kRun;
 }
 

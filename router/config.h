@@ -12,8 +12,10 @@ namespace octet::router {
 
 struct RouterConfig {
   std::string tokenizer;
-  std::vector<std::string> pipelines;  // HOST:PORT each
-  std::string chat_format;             // empty: what the tokenizer's folder asks for
+  std::vector<std::string> pipelines;  // HOST:PORT or dns:///HOST:PORT each
+  std::string pipelines_file;          // more of them; empty: none
+  Duration discovery_interval = std::chrono::seconds(5);
+  std::string chat_format;  // empty: what the tokenizer's folder asks for
 
   std::string host = "0.0.0.0";
   int grpc_port = 50051;

@@ -106,6 +106,10 @@ Router::Router(const RouterConfig& config, std::shared_ptr<const Tokenizer> toke
       work_(asio::make_work_guard(loop_)),
       pool_(loop_, pool_options(config, tokenizer_->vocab_size()), metrics_,
             {.on_change = [this] { update_ready(); }, .on_room = [this] { generator_.on_room(); }}),
+      discovery_(
+          loop_,
+          {.entries = config.pipelines, .file = config.pipelines_file, .interval = config.discovery_interval},
+          [this](const auto& addresses) { pool_.use(addresses); }),
       generator_(loop_, pool_, tokenizer_, metrics_, generator_limits(config)) {}
 
 Router::~Router() {
@@ -128,7 +132,7 @@ absl::Status Router::open_metrics() {
 
 absl::Status Router::run(StopSignal& stop) {
   loop_thread_ = std::thread([this] { loop_.run(); });
-  asio::post(loop_, [this] { pool_.use(config_.pipelines); });
+  asio::post(loop_, [this] { discovery_.start(); });
   spdlog::info("waiting for a pipeline");
   while (!any_pipeline_) {
     if (stop.wait(now() + kReadyPoll) != 0) return absl::OkStatus();

@@ -20,6 +20,7 @@
 #include "router/config.h"
 #include "router/generation/pipeline_generator.h"
 #include "router/metrics.h"
+#include "router/routing/discovery.h"
 #include "router/routing/pipeline_pool.h"
 
 namespace grpc {
@@ -71,6 +72,7 @@ class Router {
   boost::asio::io_context loop_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   PipelinePool pool_;
+  Discovery discovery_;
   PipelineGenerator generator_;
   std::optional<ServiceContext> context_;  // from the first ready pipeline on
   std::unique_ptr<grpc::Service> grpc_api_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <charconv>
 #include <set>
 #include <utility>
 
@@ -18,15 +17,6 @@ constexpr Duration kRetryAfter = std::chrono::seconds(1);
 constexpr Duration kLetGoPeriod = std::chrono::milliseconds(20);
 // NeMo pads the vocabulary to a multiple of 128 times the tensor-parallel size.
 constexpr uint32_t kMaxPaddingTokens = 128 * 8;
-
-bool is_host_and_port(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0) return false;
-  const char* const end = address.data() + address.size();
-  int port = 0;
-  const auto parsed = std::from_chars(address.data() + colon + 1, end, port);
-  return parsed.ec == std::errc() && parsed.ptr == end && port >= 1 && port <= 65535;
-}
 
 }  // namespace
 
@@ -151,20 +141,6 @@ absl::Status PipelinePool::check(const v1::WatchResponse& state) {
 void PipelinePool::on_client_change() {
   metrics_.pipelines_ready.Set(static_cast<double>(num_ready()));
   events_.on_change();
-}
-
-absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses) {
-  if (addresses.empty()) return invalid_field("--pipeline", "at least one HOST:PORT is needed");
-  std::set<std::string> seen;
-  for (const std::string& address : addresses) {
-    if (!is_host_and_port(address)) {
-      return invalid_field("--pipeline",
-                           absl::StrCat("'", address, "' is not HOST:PORT with a port of 1 to 65535"));
-    }
-    if (!seen.insert(address).second)
-      return invalid_field("--pipeline", absl::StrCat("'", address, "' is given twice"));
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace octet::router

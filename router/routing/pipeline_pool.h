@@ -72,7 +72,4 @@ class PipelinePool final : public Pipelines {
   std::mt19937_64 random_;
 };
 
-// "HOST:PORT" each, none twice. Errors: invalid_field("--pipeline") with the entry.
-absl::Status check_pipeline_addresses(const std::vector<std::string>& addresses);
-
 }  // namespace octet::router
