@@ -3,14 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <latch>
 #include <numeric>
-#include <thread>
 #include <vector>
 
 #include "tests/cuda_emulator/fault_kernels.h"
 #include "tests/cuda_emulator/include/cuda_bf16.h"
-#include "tests/cuda_emulator/include/nccl.h"
 
 namespace cuda_emulator {
 namespace {
@@ -98,80 +95,13 @@ TEST_F(EmulatorTest, WorkRunsWhenTheHostWaitsForIt) {
   EXPECT_EQ(value, 1.0f);
 }
 
-// Runs work(rank, its communicator, its stream) for two ranks at the same time.
-template <typename Work>
-void run_two_ranks(const Work& work) {
-  ncclUniqueId id;
-  ASSERT_EQ(ncclGetUniqueId(&id), ncclSuccess);
-  ncclComm_t comms[2] = {};
-  for (int rank = 0; rank < 2; ++rank) {
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-    ASSERT_EQ(cudaSetDevice(rank), cudaSuccess);
-    ASSERT_EQ(ncclCommInitRankConfig(&comms[rank], 2, id, rank, &config), ncclInProgress);
-    ncclResult_t state = ncclInternalError;
-    ASSERT_EQ(ncclCommGetAsyncError(comms[rank], &state), ncclSuccess);
-    ASSERT_EQ(state, rank == 0 ? ncclInProgress : ncclSuccess);  // once all have joined
-  }
-  std::vector<std::thread> threads;
-  threads.reserve(2);
-  for (int rank = 0; rank < 2; ++rank) {
-    threads.emplace_back([&, rank] {
-      cudaStream_t stream = nullptr;
-      ASSERT_EQ(cudaSetDevice(rank), cudaSuccess);
-      ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
-      work(rank, comms[rank], stream);
-      cudaStreamDestroy(stream);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const ncclComm_t comm : comms) ncclCommDestroy(comm);
-}
-
-TEST_F(EmulatorTest, RanksSumAndGather) {
-  run_two_ranks([&](int rank, ncclComm_t comm, cudaStream_t stream) {
-    float values[3] = {1.0f + static_cast<float>(rank), 10, 0};
-    void* data = nullptr;
-    ASSERT_EQ(cudaMalloc(&data, sizeof values), cudaSuccess);
-    auto* const numbers = static_cast<float*>(data);
-    ASSERT_EQ(cudaMemcpyAsync(data, values, sizeof values, cudaMemcpyHostToDevice, stream), cudaSuccess);
-    ASSERT_EQ(ncclAllReduce(data, data, 2, ncclFloat32, ncclSum, comm, stream), ncclSuccess);
-    ASSERT_EQ(ncclAllGather(data, numbers + 1, 1, ncclFloat32, comm, stream), ncclSuccess);
-    ASSERT_EQ(cudaMemcpyAsync(values, data, sizeof values, cudaMemcpyDeviceToHost, stream), cudaSuccess);
-    ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
-    EXPECT_THAT(values, ::testing::ElementsAre(3.0f, 3.0f, 3.0f));
-    EXPECT_EQ(ncclAllReduce(data, data, 4, ncclFloat32, ncclSum, comm, stream), ncclInvalidArgument);
-  });
-}
-
-TEST_F(EmulatorTest, RanksThatBringDifferentSizesAreToldSo) {
-  run_two_ranks([&](int rank, ncclComm_t comm, cudaStream_t stream) {
-    void* data = nullptr;
-    ASSERT_EQ(cudaMalloc(&data, 64), cudaSuccess);
-    ASSERT_EQ(ncclAllReduce(data, data, rank == 0 ? 3 : 4, ncclFloat32, ncclSum, comm, stream), ncclSuccess);
-    EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorLaunchFailure);
-  });
-  EXPECT_EQ(first_fault(), "NCCL: ranks bring 3 and 4 elements");
-}
-
-TEST_F(EmulatorTest, AStreamIsNotReadyWhileItsDeviceHangsOrAPeerIsMissing) {
+TEST_F(EmulatorTest, AStreamIsNotReadyWhileItsDeviceHangs) {
   float* const data = allocate<float>(1);
   ASSERT_EQ(cudaMemsetAsync(data, 0, sizeof(float), stream_), cudaSuccess);
   set_hanging(0, true);
   EXPECT_EQ(cudaStreamQuery(stream_), cudaErrorNotReady);
   set_hanging(0, false);
   EXPECT_EQ(cudaStreamQuery(stream_), cudaSuccess);
-  std::latch has_looked(2);
-  run_two_ranks([&](int rank, ncclComm_t comm, cudaStream_t stream) {
-    void* memory = nullptr;
-    ASSERT_EQ(cudaMalloc(&memory, sizeof(float)), cudaSuccess);
-    ASSERT_EQ(ncclAllReduce(memory, memory, 1, ncclFloat32, ncclSum, comm, stream), ncclSuccess);
-    if (rank == 0) {
-      EXPECT_EQ(cudaStreamQuery(stream), cudaErrorNotReady);
-    }
-    has_looked.arrive_and_wait();
-    EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
-  });
 }
 
 TEST_F(EmulatorTest, FreeingMemoryWaitsForWorkThatUsesIt) {

@@ -1,4 +1,5 @@
-// Collectives: the ranks meet, the last one computes for all.
+// Collectives between the ranks of a process: they meet, and the last one computes for all. What a pair sends
+// is in nccl_pair.cc.
 #include "tests/cuda_emulator/include/nccl.h"
 
 #include <atomic>
@@ -15,6 +16,7 @@
 
 #include "tests/cuda_emulator/device_memory.h"
 #include "tests/cuda_emulator/emulator.h"
+#include "tests/cuda_emulator/nccl_pair.h"
 #include "tests/cuda_emulator/stream.h"
 
 namespace cuda_emulator {
@@ -25,6 +27,7 @@ constexpr std::chrono::minutes kPatience{1};     // with ranks that do not come
 constexpr std::chrono::milliseconds kSlice{10};  // of it, between looks at other things
 
 std::atomic<ncclResult_t> nccl_state{ncclSuccess};
+thread_local int group_depth = 0;  // ncclGroupStart() calls that have not ended
 
 enum class Collective { kAllReduce, kAllGather };
 
@@ -133,11 +136,10 @@ class Visit {
   Clock::time_point since_;
 };
 
-// Groups that are being made, by their id.
+// Groups that are being made, by the port in their id.
 struct Groups {
   std::mutex mutex;
-  int num_ids = 0;
-  std::map<int, std::shared_ptr<Group>> of_id;
+  std::map<uint16_t, std::shared_ptr<Group>> of_port;
 };
 Groups& groups() {
   static Groups groups;
@@ -159,7 +161,8 @@ void set_nccl_state(ncclResult_t state) {
 }  // namespace cuda_emulator
 
 struct ncclComm {
-  std::shared_ptr<cuda_emulator::Group> group;
+  std::shared_ptr<cuda_emulator::Group> group;  // or
+  std::shared_ptr<cuda_emulator::Pair> pair;
   int rank = 0;
   int device = 0;
 };
@@ -168,11 +171,43 @@ namespace {
 
 using namespace cuda_emulator;
 
+bool belong_together(ncclComm_t comm, cudaStream_t stream) {
+  return comm != nullptr && stream != nullptr && device_of(stream) == comm->device;
+}
+
+// Of ranks of this process, which all join on one thread, as NCCL wants it then.
+std::shared_ptr<Group> join_group(uint16_t port, int num_ranks) {
+  const std::lock_guard lock(groups().mutex);
+  std::shared_ptr<Group>& entry = groups().of_port[port];
+  if (entry == nullptr) entry = std::make_shared<Group>(num_ranks);
+  const std::shared_ptr<Group> group = entry;
+  if (group->num_ranks() != num_ranks) return nullptr;
+  group->join();
+  if (group->is_complete()) {
+    groups().of_port.erase(port);
+    close_port(port);
+  }
+  return group;
+}
+
 ncclResult_t put(ncclComm_t comm, cudaStream_t stream, const Call& call, size_t to_count) {
-  if (comm == nullptr || stream == nullptr || device_of(stream) != comm->device) return ncclInvalidArgument;
+  if (!belong_together(comm, stream)) return ncclInvalidArgument;
+  if (comm->group == nullptr) return ncclInvalidUsage;
   if (!holds(call.from, call.count) || !holds(call.to, to_count)) return ncclInvalidArgument;
   if (!comm->group->is_complete()) return ncclInProgress;
   add_work(stream, Work(Visit(comm->group, comm->rank, comm->device, call)));
+  return ncclSuccess;
+}
+
+ncclResult_t put(ncclComm_t comm, cudaStream_t stream, Direction direction, float* data, size_t count,
+                 ncclDataType_t type, int other_rank) {
+  if (type != ncclFloat32 || !belong_together(comm, stream) || !holds(data, count)) {
+    return ncclInvalidArgument;
+  }
+  if (comm->pair == nullptr) return ncclInvalidUsage;
+  if (other_rank != 1 - comm->rank) return ncclInvalidArgument;
+  if (const ncclResult_t state = comm->pair->state(); state != ncclSuccess) return state;
+  add_work(stream, transfer(comm->pair, direction, comm->device, data, count));
   return ncclSuccess;
 }
 
@@ -192,6 +227,8 @@ const char* ncclGetErrorString(ncclResult_t result) {
       return "ncclInvalidArgument";
     case ncclInvalidUsage:
       return "ncclInvalidUsage";
+    case ncclRemoteError:
+      return "ncclRemoteError";
     case ncclInProgress:
       return "ncclInProgress";
   }
@@ -199,17 +236,20 @@ const char* ncclGetErrorString(ncclResult_t result) {
 }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
-  const std::lock_guard lock(groups().mutex);
-  const int number = groups().num_ids++;
+  const uint16_t port = open_port();
+  if (port == 0) return ncclSystemError;
   *id = {};
-  std::memcpy(id->internal, &number, sizeof number);
+  std::memcpy(id->internal, &port, sizeof port);
   return ncclSuccess;
 }
 
 ncclResult_t ncclGroupStart() {
+  ++group_depth;
   return ncclSuccess;
 }
 ncclResult_t ncclGroupEnd() {
+  if (group_depth == 0) return ncclInvalidUsage;
+  --group_depth;
   return ncclSuccess;
 }
 
@@ -219,21 +259,29 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int num_ranks, ncclUniqueI
   if (num_ranks < 1 || rank < 0 || rank >= num_ranks) return ncclInvalidArgument;
   int device = 0;
   if (cudaGetDevice(&device) != cudaSuccess) return ncclUnhandledCudaError;
-  int number = 0;
-  std::memcpy(&number, id.internal, sizeof number);
-  const std::lock_guard lock(groups().mutex);
-  std::shared_ptr<Group>& group = groups().of_id[number];
-  if (group == nullptr) group = std::make_shared<Group>(num_ranks);
-  if (group->num_ranks() != num_ranks) return ncclInvalidArgument;
-  *comm = new ncclComm{group, rank, device};
-  group->join();
-  if (group->is_complete()) groups().of_id.erase(number);
+  uint16_t port = 0;
+  std::memcpy(&port, id.internal, sizeof port);
+  std::shared_ptr<Group> group;
+  std::shared_ptr<Pair> pair;
+  if (group_depth > 0) {
+    group = join_group(port, num_ranks);
+    if (group == nullptr) return ncclInvalidArgument;
+  } else {
+    if (num_ranks != 2) return ncclInvalidUsage;
+    pair = Pair::open(port);
+  }
+  *comm = new ncclComm{std::move(group), std::move(pair), rank, device};
   return ncclInProgress;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
   *state = nccl_state;
-  if (*state == ncclSuccess && !comm->group->is_complete()) *state = ncclInProgress;
+  if (*state != ncclSuccess) return ncclSuccess;
+  if (comm->pair != nullptr) {
+    *state = comm->pair->state();
+  } else if (!comm->group->is_complete()) {
+    *state = ncclInProgress;
+  }
   return ncclSuccess;
 }
 
@@ -250,6 +298,23 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   return ncclSuccess;
 }
 
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  if (comm->pair != nullptr) comm->pair->abort();
+  delete comm;
+  return ncclSuccess;
+}
+
+ncclResult_t ncclSend(const void* from, size_t count, ncclDataType_t type, int to_rank, ncclComm_t comm,
+                      cudaStream_t stream) {
+  auto* const data = const_cast<float*>(static_cast<const float*>(from));  // which a send leaves alone
+  return put(comm, stream, Direction::kSend, data, count, type, to_rank);
+}
+
+ncclResult_t ncclRecv(void* to, size_t count, ncclDataType_t type, int from_rank, ncclComm_t comm,
+                      cudaStream_t stream) {
+  return put(comm, stream, Direction::kReceive, static_cast<float*>(to), count, type, from_rank);
+}
+
 ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
                            ncclComm_t comm, cudaStream_t stream) {
   if (type != ncclFloat32 || op != ncclSum) return ncclInvalidArgument;
@@ -260,7 +325,7 @@ ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataTyp
 
 ncclResult_t ncclAllGather(const void* from, void* to, size_t count, ncclDataType_t type, ncclComm_t comm,
                            cudaStream_t stream) {
-  if (type != ncclFloat32 || comm == nullptr) return ncclInvalidArgument;
+  if (type != ncclFloat32 || comm == nullptr || comm->group == nullptr) return ncclInvalidArgument;
   return put(comm, stream,
              {Collective::kAllGather, static_cast<const float*>(from), static_cast<float*>(to), count},
              count * static_cast<size_t>(comm->group->num_ranks()));
