@@ -72,6 +72,15 @@ void Backend::download(void* host, const void* device, int64_t num_bytes) {
   std::memcpy(host, device, static_cast<size_t>(num_bytes));
 }
 
+std::optional<std::string> Backend::make_peer_id(PeerId&) {
+  return std::string(name()) + " ranks have no connection of their own";
+}
+
+std::unique_ptr<Peer> Backend::connect_peer(const PeerId&, PeerRole) {
+  OCTET_CHECK(false, name(), " ranks have no connection of their own");
+  return nullptr;
+}
+
 void Backend::embedding(Tensor output, std::span<const int32_t> tokens, Tensor table, int32_t first_token) {
   OCTET_CHECK(is_fp32_matrix(output) && table.rank() == 2 && is_weight(table));
   OCTET_CHECK(output.size(0) == static_cast<int64_t>(tokens.size()), output.size(0), " rows, ", tokens.size(),

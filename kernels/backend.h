@@ -14,8 +14,10 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "kernels/packed_weight.h"
+#include "kernels/peer.h"
 #include "kernels/tensor.h"
 
 namespace octet::kernels {
@@ -85,6 +87,12 @@ class Backend {
 
   // Of the rank's device now; nothing where the host's memory is the device's.
   virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
+
+  // Where !has_host_memory(): a connection to a rank of another stage. One end makes an id, and both connect
+  // with it. make_peer_id() returns what went wrong, or nothing; connect_peer() waits for nobody, as
+  // Peer::wait_until_connected() does. The backend outlives the peer.
+  virtual std::optional<std::string> make_peer_id(PeerId& id);
+  virtual std::unique_ptr<Peer> connect_peer(const PeerId& id, PeerRole role);
 
   // Runs a step, which calls ops that launch and nothing that waits. A step that comes again with the same
   // shapes may be cheaper so; it may be called more than once.

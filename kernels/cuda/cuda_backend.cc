@@ -13,6 +13,7 @@
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/nccl_peer.h"
 #include "kernels/cuda/op_kernels.h"
 #include "kernels/cuda/pack_weight.h"
 #include "kernels/cuda/pinned_upload.h"
@@ -112,6 +113,11 @@ class CudaBackend final : public Backend {
     check(cudaSetDevice(device_), "cudaSetDevice");
     check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
     return DeviceMemory{static_cast<int64_t>(total_bytes), static_cast<int64_t>(free_bytes)};
+  }
+
+  std::optional<std::string> make_peer_id(PeerId& id) override { return cuda::make_peer_id(id); }
+  std::unique_ptr<Peer> connect_peer(const PeerId& id, PeerRole role) override {
+    return std::make_unique<cuda::NcclPeer>(id, role, device_, stream_.get());
   }
 
   void run_step(const std::function<void()>& step) override { graphs_.run(step); }

@@ -54,7 +54,7 @@ def test_attention_uses_tensor_cores_and_wide_loads(architecture, tmp_path):
         assert not re.search(r"\b(LDL|STL)\b", code)  # nothing in local memory
 
 
-@pytest.mark.parametrize("name", ["attention_plan", "cuda_backend", "gemm", "pack_weight", "rank_group"])
+@pytest.mark.parametrize("name", ["attention_plan", "cuda_backend", "gemm", "nccl_peer", "pack_weight", "rank_group"])
 def test_host_code_compiles_with_the_real_headers(name, tmp_path):
     run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-I", ROOT, "-isystem", TOOLKIT / "include",
         "-isystem", TOOLKIT.parent / "nccl/include", "-c",
