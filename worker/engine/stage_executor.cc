@@ -110,10 +110,17 @@ absl::Status StageExecutor::build_epoch(const JoinCommand& command) {
     if (!from_previous.ok()) return from_previous.status();
     links.from_previous = *std::move(from_previous);
   }
+  const absl::Status overtaken = absl::CancelledError("a newer epoch is being joined");
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_ || last_epoch_ != command.epoch) return overtaken;
+    absl::Status started = stage_.start_epoch(command.epoch, std::move(links), command.num_blocks);
+    if (!started.ok()) return started;
+  }
+  // Without the lock: what ends the epoch has to get through while this waits for the neighbours.
+  if (absl::Status connected = stage_.connect(deadline); !connected.ok()) return connected;
   const std::lock_guard lock(mutex_);
-  if (stopped_ || last_epoch_ != command.epoch) return absl::CancelledError("a newer epoch is being joined");
-  absl::Status started = stage_.start_epoch(command.epoch, std::move(links), command.num_blocks);
-  if (!started.ok()) return started;
+  if (stopped_ || last_epoch_ != command.epoch) return overtaken;
   epoch_ = command.epoch;
   return absl::OkStatus();
 }

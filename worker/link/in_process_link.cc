@@ -44,6 +44,11 @@ class MessageQueue {
     return absl::OkStatus();
   }
 
+  bool is_closed() {
+    const std::scoped_lock lock(mutex_);
+    return closed_;
+  }
+
   // No message goes in any more; those inside can still be taken.
   void close() {
     const std::scoped_lock lock(mutex_);
@@ -83,6 +88,9 @@ class InProcessLink : public Link {
   }
   absl::Status receive(uint64_t step, std::span<std::byte> bytes, Time deadline) override {
     return incoming_->pop(step, bytes, deadline);
+  }
+  absl::Status check() override {
+    return outgoing_->is_closed() ? absl::UnavailableError("the link was closed") : absl::OkStatus();
   }
   void close() final {
     outgoing_->close();

@@ -1,5 +1,5 @@
-// How a rank hands activations to its equal in the next stage: over TCP here, the counterpart of NCCL's send
-// and receive.
+// How a rank hands activations, or word of them, to its equal in the next stage over TCP. Where devices hand
+// them over among themselves, worker/stage/hand_off.h says what still goes this way.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,9 @@ class Link {
   // Receives the activations of a step into all of `bytes`. Errors: as send, and DATA_LOSS when the peer sent
   // another step, another size, another epoch, or bytes that do not match their checksum.
   virtual absl::Status receive(uint64_t step, std::span<std::byte> bytes, Time deadline) = 0;
+  // Whether the peer could still send or receive, at once. Errors: UNAVAILABLE when it is gone or close() was
+  // called.
+  virtual absl::Status check() = 0;
   // Wakes a blocked send or receive, and the peer's; later calls fail.
   virtual void close() = 0;
 };

@@ -1,5 +1,6 @@
 #include "worker/link/tcp_connection.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -103,6 +104,13 @@ absl::Status TcpConnection::await(const error_code& result, const bool& done, Ti
   }
   if (closed_) return absl::UnavailableError("the link was closed");
   if (result) return absl::UnavailableError(absl::StrCat("the peer is gone: ", result.message()));
+  return absl::OkStatus();
+}
+
+absl::Status TcpConnection::check() const {
+  if (closed_) return absl::UnavailableError("the link was closed");
+  pollfd state = {descriptor_, POLLRDHUP, 0};  // errors are reported unasked
+  if (::poll(&state, 1, 0) > 0) return absl::UnavailableError("the peer is gone");
   return absl::OkStatus();
 }
 

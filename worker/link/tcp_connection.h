@@ -27,6 +27,10 @@ class TcpConnection {
   absl::Status write(std::span<const boost::asio::const_buffer> buffers, Time deadline);
   absl::Status read(std::span<std::byte> bytes, Time deadline);
 
+  // Looks whether the peer has ended the connection; what it sent before may still be read. Errors:
+  // UNAVAILABLE, as above.
+  absl::Status check() const;
+
   // Wakes a blocked read or write and tells the peer.
   void close();
 

@@ -23,6 +23,10 @@ absl::Status TcpLink::receive(uint64_t step, std::span<std::byte> bytes, Time de
   return finish(step, receive_frame(step, bytes, deadline));
 }
 
+absl::Status TcpLink::check() {
+  return failure_.ok() ? connection_->check() : failure_;
+}
+
 absl::Status TcpLink::receive_frame(uint64_t step, std::span<std::byte> bytes, Time deadline) {
   std::array<std::byte, kFrameHeaderBytes> header_bytes{};
   if (absl::Status status = connection_->read(header_bytes, deadline); !status.ok()) return status;

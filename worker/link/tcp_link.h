@@ -17,6 +17,7 @@ class TcpLink : public Link {
 
   absl::Status send(uint64_t step, std::span<const std::byte> bytes, Time deadline) override;
   absl::Status receive(uint64_t step, std::span<std::byte> bytes, Time deadline) override;
+  absl::Status check() override;
   void close() override { connection_->close(); }
 
  private:

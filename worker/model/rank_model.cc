@@ -136,27 +136,7 @@ Tensor RankModel::hidden(int64_t num_rows) const {
   return fp32(activations_.hidden, {num_rows, config_.hidden_size});
 }
 
-std::span<std::byte> RankModel::incoming(int64_t num_rows) {
-  const Tensor residual = hidden(num_rows);
-  const auto num_bytes = static_cast<size_t>(residual.num_elements() * size_of(residual.dtype()));
-  if (backend_.has_host_memory()) return {residual.data<std::byte>(), num_bytes};
-  if (host_hidden_.size() < num_bytes) host_hidden_.resize(num_bytes);
-  return std::span(host_hidden_).first(num_bytes);
-}
-
-std::span<const std::byte> RankModel::outgoing(int64_t num_rows) {
-  const std::span<std::byte> bytes = incoming(num_rows);
-  if (!backend_.has_host_memory()) {
-    backend_.download(bytes.data(), hidden(num_rows).data<void>(), static_cast<int64_t>(bytes.size()));
-  }
-  return bytes;
-}
-
 void RankModel::forward(const ModelInput& input) {
-  if (!weights_.embedding && !backend_.has_host_memory()) {
-    const std::span<const std::byte> bytes = incoming(input.num_rows());
-    backend_.upload(hidden(input.num_rows()).data<void>(), bytes.data(), static_cast<int64_t>(bytes.size()));
-  }
   const auto is_decode = [](const kernels::AttentionChunk& chunk) { return chunk.num_rows == 1; };
   if (std::ranges::all_of(input.chunks, is_decode)) {
     backend_.run_step([this, &input] { run_layers(input); });

@@ -50,14 +50,9 @@ class RankModel {
                                                            const ModelConfig& config, RankWeights weights,
                                                            const RankModelSizes& sizes);
 
-  // The residual stream, [num_rows, hidden_size] fp32: what an earlier stage hands over goes here, and what
-  // the next one gets is here after forward().
+  // The residual stream, [num_rows, hidden_size] fp32 in the rank's memory: what an earlier stage hands over
+  // goes here before forward(), and what the next one gets is here after it.
   kernels::Tensor hidden(int64_t num_rows) const;
-
-  // Host memory of num_rows rows of it: where to put what the earlier stage hands over before forward(), and
-  // where to find what the next one gets after it.
-  std::span<std::byte> incoming(int64_t num_rows);
-  std::span<const std::byte> outgoing(int64_t num_rows);
 
   // Runs the layers; on the first stage the embedding before them. All ranks of the stage call it with the
   // same input.
@@ -107,8 +102,7 @@ class RankModel {
   const int64_t num_kv_heads_;  // of this rank
 
   Activations activations_;
-  std::vector<std::byte> host_hidden_;  // where the host cannot reach the device's memory: a copy of hidden,
-  std::vector<float> host_logits_;      // and of logits
+  std::vector<float> host_logits_;  // a copy, where the host cannot reach the device's memory
   std::vector<std::unique_ptr<kernels::Buffer>> kv_buffers_;
   std::vector<kernels::KvLayer> kv_;  // [layers of the stage]
   kernels::RotaryTable rotary_;

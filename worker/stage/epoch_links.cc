@@ -5,23 +5,35 @@
 namespace octet::worker {
 namespace {
 
-Link* link_of(const std::vector<std::unique_ptr<Link>>& links, int rank) {
-  return links.empty() ? nullptr : links[static_cast<size_t>(rank)].get();
+using Ranks = std::span<const std::unique_ptr<kernels::Backend>>;
+
+std::vector<std::unique_ptr<HandOff>> hand_offs_over(std::vector<std::unique_ptr<Link>> links, Ranks ranks,
+                                                     kernels::PeerRole role) {
+  std::vector<std::unique_ptr<HandOff>> hand_offs;
+  for (size_t rank = 0; rank < links.size(); ++rank) {
+    hand_offs.push_back(std::make_unique<HandOff>(std::move(links[rank]), *ranks[rank], role));
+  }
+  return hand_offs;
+}
+
+HandOff* of_rank(const std::vector<std::unique_ptr<HandOff>>& hand_offs, int rank) {
+  return hand_offs.empty() ? nullptr : hand_offs[static_cast<size_t>(rank)].get();
 }
 
 }  // namespace
 
-void EpochLinks::open(StageLinks links) {
+void EpochLinks::open(StageLinks links, Ranks ranks) {
   const std::scoped_lock lock(mutex_);
-  links_ = std::move(links);
+  from_previous_ = hand_offs_over(std::move(links.from_previous), ranks, kernels::PeerRole::kReceiver);
+  to_next_ = hand_offs_over(std::move(links.to_next), ranks, kernels::PeerRole::kSender);
   failure_ = absl::OkStatus();
 }
 
 void EpochLinks::close(const absl::Status& reason) {
   const std::scoped_lock lock(mutex_);
   if (failure_.ok()) failure_ = reason;
-  for (const auto& link : links_.from_previous) link->close();
-  for (const auto& link : links_.to_next) link->close();
+  for (const auto& hand_off : from_previous_) hand_off->close();
+  for (const auto& hand_off : to_next_) hand_off->close();
 }
 
 absl::Status EpochLinks::failure() const {
@@ -29,14 +41,14 @@ absl::Status EpochLinks::failure() const {
   return failure_;
 }
 
-Link* EpochLinks::from_previous(int rank) const {
+HandOff* EpochLinks::from_previous(int rank) const {
   const std::scoped_lock lock(mutex_);
-  return link_of(links_.from_previous, rank);
+  return of_rank(from_previous_, rank);
 }
 
-Link* EpochLinks::to_next(int rank) const {
+HandOff* EpochLinks::to_next(int rank) const {
   const std::scoped_lock lock(mutex_);
-  return link_of(links_.to_next, rank);
+  return of_rank(to_next_, rank);
 }
 
 }  // namespace octet::worker

@@ -195,6 +195,7 @@ struct Stage::Impl {
   absl::Status make_models();
   absl::Status run(const BatchPlan& plan, std::vector<SequenceSample>& samples);
   absl::Status take_step(uint64_t step);
+  absl::Status connect_rank(int rank, Time deadline);
   void run_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples);
   void compute_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples);
   absl::Status receive(int rank, uint64_t step);
@@ -249,6 +250,20 @@ absl::Status Stage::Impl::take_step(uint64_t step) {
   return absl::OkStatus();
 }
 
+absl::Status Stage::Impl::connect_rank(int rank, Time deadline) {
+  HandOff* const hand_offs[] = {links.to_next(rank), links.from_previous(rank)};
+  // The next stage is told before this one waits for the previous: all stages connect at the same time.
+  for (HandOff* const hand_off : hand_offs) {
+    if (hand_off == nullptr) continue;
+    if (absl::Status begun = hand_off->begin_connecting(deadline); !begun.ok()) return begun;
+  }
+  for (HandOff* const hand_off : hand_offs) {
+    if (hand_off == nullptr) continue;
+    if (absl::Status finished = hand_off->finish_connecting(deadline); !finished.ok()) return finished;
+  }
+  return absl::OkStatus();
+}
+
 void Stage::Impl::run_rank(int rank, const BatchPlan& plan, std::vector<SequenceSample>& samples) {
   RankTiming& timing = timings[static_cast<size_t>(rank)];
   const Time start = now();
@@ -260,6 +275,7 @@ void Stage::Impl::run_rank(int rank, const BatchPlan& plan, std::vector<Sequence
   // All ranks compute or none does: those that went ahead would wait for the others in an all-reduce.
   if (!backends[static_cast<size_t>(rank)]->all_agree(received.ok())) return;
   compute_rank(rank, plan, samples);
+  backends[static_cast<size_t>(rank)]->synchronize();
   const Time computed_at = now();
   timing.compute_ns = nanoseconds(computed_at - received_at);
 
@@ -279,23 +295,22 @@ void Stage::Impl::compute_rank(int rank, const BatchPlan& plan, std::vector<Sequ
     };
   }
   model.compute_logits(input.model, sample);
-  backends[static_cast<size_t>(rank)]->synchronize();
 }
 
 absl::Status Stage::Impl::receive(int rank, uint64_t step) {
-  Link* const link = links.from_previous(rank);
-  if (link == nullptr) return absl::OkStatus();
-  const std::span<std::byte> bytes = models[static_cast<size_t>(rank)]->incoming(input.model.num_rows());
-  return link->receive(step, bytes, now() + config.step_timeout);
+  HandOff* const hand_off = links.from_previous(rank);
+  if (hand_off == nullptr) return absl::OkStatus();
+  const kernels::Tensor activations = models[static_cast<size_t>(rank)]->hidden(input.model.num_rows());
+  return hand_off->receive(step, activations, now() + config.step_timeout);
 }
 
 absl::Status Stage::Impl::send(int rank, uint64_t step) {
-  Link* const link = links.to_next(rank);
-  if (link == nullptr) return absl::OkStatus();
-  const std::span<const std::byte> bytes =
-      models[static_cast<size_t>(rank)]->outgoing(input.model.num_rows());
-  timings[static_cast<size_t>(rank)].sent_bytes = bytes.size();
-  return link->send(step, bytes, now() + config.step_timeout);
+  HandOff* const hand_off = links.to_next(rank);
+  if (hand_off == nullptr) return absl::OkStatus();
+  const kernels::Tensor activations = models[static_cast<size_t>(rank)]->hidden(input.model.num_rows());
+  timings[static_cast<size_t>(rank)].sent_bytes =
+      static_cast<uint64_t>(activations.num_elements() * kernels::size_of(activations.dtype()));
+  return hand_off->send(step, activations, now() + config.step_timeout);
 }
 
 // The slowest rank's times, all ranks' bytes.
@@ -371,8 +386,17 @@ absl::Status Stage::start_epoch(uint64_t epoch, StageLinks links, uint32_t num_b
   limits.max_batch_tokens = impl.config.max_batch_tokens;
   impl.states.reset(limits);
   impl.last_step.reset();
-  impl.links.open(std::move(links));
+  impl.links.open(std::move(links), impl.backends);
   return absl::OkStatus();
+}
+
+absl::Status Stage::connect(Time deadline) {
+  Impl& impl = *impl_;
+  if (absl::Status status = impl.links.failure(); !status.ok()) return status;
+  impl.threads.run([&](int rank) {
+    if (absl::Status status = impl.connect_rank(rank, deadline); !status.ok()) impl.links.close(status);
+  });
+  return impl.links.failure();
 }
 
 StepResult Stage::execute(const BatchPlan& plan) {

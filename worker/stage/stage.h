@@ -86,14 +86,19 @@ class Stage {
   // no epoch runs.
   absl::Status start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks);
 
+  // After start_epoch(), makes the connections of the ranks' devices to their neighbours', for which the
+  // links carry the word; blocks until they are there. Nothing is to do where activations go over the links
+  // themselves. Not while execute() runs. A failure ends the epoch. Errors: those of HandOff.
+  absl::Status connect(Time deadline);
+
   // Computes one plan; blocks until the activations are handed over, or the tokens sampled. One call at a
   // time. A failure (link, deadline, plan that contradicts the stage's state) is StepResult::error; it closes
   // the links, so that the neighbours fail as well, and only start_epoch() helps. timing.idle_ns and
   // resident_ns are the caller's to fill: only it knows when the plan arrived.
   StepResult execute(const BatchPlan& plan);
 
-  // Ends the epoch from any thread: a running execute() returns soon with an error, and so does every later
-  // one.
+  // Ends the epoch from any thread: a running connect() or execute() returns soon with an error, and so does
+  // every later one.
   void abort_epoch();
 
  private:

@@ -131,6 +131,23 @@ TEST_F(TcpLinkTest, CarriesMoreThanTheSocketsHold) {
   EXPECT_TRUE(got == sent);
 }
 
+TEST_F(TcpLinkTest, TellsAtOnceWhetherThePeerIsGone) {
+  join(2);
+  for (const bool asks_sender : {true, false}) {
+    const size_t rank = asks_sender ? 0 : 1;
+    Link& asked = *(asks_sender ? senders_ : receivers_)[rank];
+    ASSERT_TRUE(senders_[rank]->send(1, pattern(100, 1), soon()).ok());
+    EXPECT_EQ(asked.check(), absl::OkStatus()) << "what nobody has read is no matter";
+    (asks_sender ? receivers_ : senders_)[rank]->close();
+    const Time deadline = soon();
+    while (asked.check().ok() && now() < deadline) std::this_thread::yield();
+    EXPECT_TRUE(absl::IsUnavailable(asked.check())) << asked.check();
+    EXPECT_THAT(std::string(asked.check().message()), HasSubstr("the peer is gone"));
+    asked.close();
+    EXPECT_THAT(std::string(asked.check().message()), HasSubstr("the link was closed"));
+  }
+}
+
 TEST_F(TcpLinkTest, ReceiveEndsAtTheDeadlineAndTheLinkWithIt) {
   join(1);
   Bytes got(100);

@@ -1,7 +1,8 @@
-// The stages of the nano model in one process, joined by links, executing each plan one stage after the
-// other.
+// The stages of the nano model in one process, joined by links, executing one plan after the other.
 #pragma once
 
+#include <functional>
+#include <future>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -13,7 +14,7 @@
 
 namespace octet::worker {
 
-// One thread a rank: the model is too small for more, and a test's stages compute one after the other.
+// One thread a rank: the model is too small for more, and a test's stages mostly wait for each other.
 inline StageConfig nano_config(int num_stages = 1, int num_ranks = 1) {
   StageConfig config;
   config.model_dir = "deploy/nano";
@@ -56,20 +57,37 @@ class Pipeline {
       absl::Status status = stages_[i]->start_epoch(epoch_, std::move(links[i]), num_blocks);
       if (!status.ok()) return status;
     }
+    const auto connect = [](Stage& stage) { return stage.connect(now() + std::chrono::minutes(1)); };
+    for (absl::Status& status : at_the_same_time<absl::Status>(connect)) {
+      if (!status.ok()) return status;
+    }
     return absl::OkStatus();
   }
 
   // The last stage's result, or the first one with an error.
   StepResult execute(const BatchPlan& plan) {
-    StepResult result;
-    for (const auto& stage : stages_) {
-      result = stage->execute(plan);
-      if (!result.error.empty()) break;
+    auto results = at_the_same_time<StepResult>([&](Stage& stage) { return stage.execute(plan); });
+    for (StepResult& result : results) {
+      if (!result.error.empty()) return std::move(result);
     }
-    return result;
+    return std::move(results.back());
   }
 
  private:
+  // What work(stage) gives of each, which may wait for its neighbours.
+  template <typename Result>
+  std::vector<Result> at_the_same_time(const std::function<Result(Stage&)>& work) {
+    std::vector<std::future<Result>> later;
+    for (size_t i = 0; i + 1 < stages_.size(); ++i) {
+      later.push_back(std::async(std::launch::async, work, std::ref(*stages_[i])));
+    }
+    Result last = work(*stages_.back());
+    std::vector<Result> results;
+    for (std::future<Result>& result : later) results.push_back(result.get());
+    results.push_back(std::move(last));
+    return results;
+  }
+
   static StageConfig with_weights(StageConfig config, const WeightOptions& weights) {
     config.weights = weights;
     return config;
