@@ -95,18 +95,19 @@ class Process:
             raise AssertionError(f"{self.name} did not end on SIGTERM\n{self.log()}") from None
 
 
-def worker_command(stage, stages, tp, model=NANO, flags=()):
+def worker_command(stage, stages, tp, model=NANO, flags=(), backend="cpu"):
+    program = {"cpu": "octet-worker", "cuda-emulated": "octet-worker-cuda-emulated"}[backend]
     # One thread a rank: the processes of a test share the machine's CPUs, and the nano model has no work for more.
-    return [BIN / "octet-worker", "--model", model, "--stage", stage, "--stages", stages, "--tp", tp, "--backend", "cpu",
+    return [BIN / program, "--model", model, "--stage", stage, "--stages", stages, "--tp", tp, "--backend", backend,
             "--threads-per-rank", 1, "--host", "127.0.0.1", "--port", 0, "--link-port", 0, "--metrics-port", 0, *flags]
 
 
 class Deployment:
     """One router and one pipeline. Use as a context manager; `ready()` waits until it serves."""
 
-    def __init__(self, folder, stages=1, tp=1, model=NANO, worker_flags=(), router_flags=()):
+    def __init__(self, folder, stages=1, tp=1, model=NANO, worker_flags=(), router_flags=(), backend="cpu"):
         self.folder = folder
-        self.stages, self.tp, self.model = stages, tp, model
+        self.stages, self.tp, self.model, self.backend = stages, tp, model, backend
         self.worker_flags, self.router_flags = worker_flags, router_flags
         self.workers = []
         self.router = None
@@ -144,7 +145,7 @@ class Deployment:
             "--host", "127.0.0.1", "--grpc-port", 0, "--http-port", 0, "--metrics-port", 0, *self.router_flags])
 
     def start_worker(self, stage, port=0):
-        command = worker_command(stage, self.stages, self.tp, self.model, self.worker_flags)
+        command = worker_command(stage, self.stages, self.tp, self.model, self.worker_flags, self.backend)
         if stage > 0:
             command += ["--lead", self.lead_address()]
         if port:
