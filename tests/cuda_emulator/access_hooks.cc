@@ -10,9 +10,11 @@
 namespace {
 
 void access(const void* memory, size_t num_bytes, bool is_write, size_t alignment) {
+  using cuda_emulator::Access;
   cuda_emulator::Block* const block = cuda_emulator::current_block();
   if (block == nullptr) return;
-  block->check_access(reinterpret_cast<uintptr_t>(memory), num_bytes, is_write, alignment);
+  block->check_access(reinterpret_cast<uintptr_t>(memory), num_bytes,
+                      is_write ? Access::kWrite : Access::kRead, alignment);
 }
 
 }  // namespace

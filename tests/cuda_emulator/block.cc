@@ -311,8 +311,8 @@ bool Block::is_shared(const void* memory) {
 }
 
 void Block::start_copy(void* shared, const void* global, size_t num_bytes, bool valid) {
-  if (valid) check_access(address_of(global), num_bytes, false, num_bytes);
-  check_access(address_of(shared), num_bytes, true, num_bytes);
+  if (valid) check_access(address_of(global), num_bytes, Access::kRead, num_bytes);
+  check_access(address_of(shared), num_bytes, Access::kWrite, num_bytes);
   const size_t offset = address_of(shared) - address_of(octet_shared);
   shadow_.set_in_flight(offset, num_bytes, true);
   current_->copies.push_back({offset, valid ? global : nullptr, num_bytes, current_->num_groups});
@@ -328,7 +328,7 @@ void Block::wait_copies(int pending) {
     const AsyncCopy copy = copies.front();
     copies.pop_front();
     shadow_.set_in_flight(copy.offset, copy.num_bytes, false);
-    check_access(address_of(octet_shared) + copy.offset, copy.num_bytes, true, 1);
+    check_access(address_of(octet_shared) + copy.offset, copy.num_bytes, Access::kWrite, 1);
     if (copy.from != nullptr) {
       std::memcpy(octet_shared + copy.offset, copy.from, copy.num_bytes);
     } else {
@@ -337,7 +337,8 @@ void Block::wait_copies(int pending) {
   }
 }
 
-void Block::check_access(uintptr_t address, size_t num_bytes, bool is_write, size_t alignment) {
+void Block::check_access(uintptr_t address, size_t num_bytes, Access access, size_t alignment) {
+  const bool is_write = access != Access::kRead;
   const auto verb = [&] { return (is_write ? "writes " : "reads ") + std::to_string(num_bytes) + " bytes "; };
   if (holds(stack(current_->number), kStackBytes, address, num_bytes)) return;
   if (holds(octet_shared, kMaxSharedBytes, address, 1)) {
@@ -347,7 +348,7 @@ void Block::check_access(uintptr_t address, size_t num_bytes, bool is_write, siz
            std::to_string(shadow_.num_bytes()));
     }
     if (address % alignment != 0) fail_misaligned(address, alignment);
-    if (const auto wrong = shadow_.access(offset, num_bytes, is_write, place())) fail(*wrong);
+    if (const auto wrong = shadow_.access(offset, num_bytes, access, place())) fail(*wrong);
     return;
   }
   if (const auto allocation = device_memory().find(address)) {
@@ -360,7 +361,11 @@ void Block::check_access(uintptr_t address, size_t num_bytes, bool is_write, siz
     }
     if (address % alignment != 0) fail_misaligned(address, alignment);
     if (kernel_.traffic != nullptr) {
-      kernel_.traffic->add(allocation->begin, allocation->num_bytes, offset, num_bytes, is_write);
+      const auto count = [&](bool writes) {
+        kernel_.traffic->add(allocation->begin, allocation->num_bytes, offset, num_bytes, writes);
+      };
+      if (access != Access::kWrite) count(false);
+      if (is_write) count(true);
     }
     return;
   }

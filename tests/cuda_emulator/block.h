@@ -65,7 +65,7 @@ class Block {
 
   static bool is_shared(const void* memory);
   // Any access of num_bytes; alignment is what it asks of the address.
-  void check_access(uintptr_t address, size_t num_bytes, bool is_write, size_t alignment);
+  void check_access(uintptr_t address, size_t num_bytes, Access access, size_t alignment);
   // An access that asks for more alignment than the address has.
   [[noreturn]] void fail_misaligned(uintptr_t address, size_t alignment);
   // Ends the block with a fault; does not return.

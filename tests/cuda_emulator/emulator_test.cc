@@ -61,6 +61,15 @@ TEST_F(EmulatorTest, EveryBlockOfTheGridRuns) {
   EXPECT_EQ(download(counts, 6), std::vector<int>(6, 50));
 }
 
+TEST_F(EmulatorTest, AtomicAdditionsOfAllThreadsAreNoRaceAndWordsOfEightBytesAreExchanged) {
+  auto* const output = allocate<unsigned long long>(kThreads);
+  ASSERT_EQ(launch_shared_count(stream_, kThreads, output), cudaSuccess);
+  const std::vector<unsigned long long> sums = download(output, kThreads);
+  EXPECT_EQ(first_fault(), "");
+  const unsigned long long total = (uint64_t{kThreads} << 33) + kThreads * (kThreads - 1) / 2;
+  for (size_t i = 0; i < kThreads; ++i) EXPECT_EQ(sums[i], total + (i ^ 1)) << i;
+}
+
 TEST_F(EmulatorTest, TensorCoresMultiplyWhatAsynchronousCopiesBrought) {
   std::vector<__nv_bfloat16> a(16 * 16);
   std::vector<__nv_bfloat16> b(16 * 8);
@@ -183,6 +192,8 @@ INSTANTIATE_TEST_SUITE_P(
                      "thread (1, 0, 0) reads byte 0 of shared memory, which thread 0 wrote with no barrier"},
         PlantedFault{Fault::kRacesByWriting,
                      "writes byte 0 of shared memory, which thread 0 wrote with no barrier between"},
+        PlantedFault{Fault::kRacesWithAtomics,
+                     "thread (1, 0, 0) writes byte 0 of shared memory, which thread 0 read with no barrier"},
         PlantedFault{Fault::kDivergentBarrier, "waits for __syncthreads at fault_kernels.cu:"},
         PlantedFault{Fault::kTwoBarriers, "thread 63 at fault_kernels.cu:"},
         PlantedFault{Fault::kIncompleteShuffle, "waits for a warp's exchange at fault_kernels.cu:"},

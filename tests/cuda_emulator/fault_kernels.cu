@@ -23,6 +23,15 @@ __global__ void count(int* output) {
   atomicAdd(output + blockIdx.y * gridDim.x + blockIdx.x, 1);
 }
 
+__global__ void shared_count(unsigned long long* output) {
+  auto* const total = reinterpret_cast<unsigned long long*>(octet_shared);
+  if (threadIdx.x == 0) *total = 0;
+  __syncthreads();
+  atomicAdd(total, (1ull << 33) + threadIdx.x);
+  __syncthreads();
+  output[threadIdx.x] = __shfl_xor_sync(~0u, *total + threadIdx.x, 1);
+}
+
 __global__ void product(const char* a, const char* b, float* output) {
   const uint32_t shared_a = octet::ptx::shared_address(octet_shared);  // [16, 16] bf16
   const uint32_t shared_b = shared_a + 512;                            // [16, 16] bf16, the right half zero
@@ -85,6 +94,14 @@ __global__ void faulty(Fault fault, float* data) {
     case Fault::kRacesByWriting:
       shared[0] = data[i];
       break;
+    case Fault::kRacesWithAtomics: {
+      auto* const total = reinterpret_cast<int*>(octet_shared);
+      if (i == 0) *total = 0;
+      __syncthreads();
+      atomicAdd(total, 1);
+      data[i] = static_cast<float>(*total);
+      break;
+    }
     case Fault::kDivergentBarrier:
       if (i != last) __syncthreads();
       break;
@@ -151,6 +168,15 @@ cudaError_t launch_block_sum(cudaStream_t stream, unsigned int threads, const fl
   config.dynamicSmemBytes = threads / 32 * sizeof(float);
   config.stream = stream;
   return cudaLaunchKernelEx(&config, block_sum, input, output);
+}
+
+cudaError_t launch_shared_count(cudaStream_t stream, unsigned int threads, unsigned long long* output) {
+  cudaLaunchConfig_t config;
+  config.gridDim = 1;
+  config.blockDim = threads;
+  config.dynamicSmemBytes = sizeof(unsigned long long);
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, shared_count, output);
 }
 
 cudaError_t launch_count(cudaStream_t stream, dim3 grid, unsigned int threads, int* output) {

@@ -11,6 +11,9 @@ cudaError_t launch_block_sum(cudaStream_t stream, unsigned int threads, const fl
 // output[block] += 1 from every thread, atomically.
 cudaError_t launch_count(cudaStream_t stream, dim3 grid, unsigned int threads, int* output);
 
+// output[i] = the sum of 2^33 + t over all threads t, added in shared memory, and i ^ 1.
+cudaError_t launch_shared_count(cudaStream_t stream, unsigned int threads, unsigned long long* output);
+
 // output = a b of bf16: a [16, 16], b [16, 8] row-major, through shared memory by asynchronous copies, one
 // warp; output [16, 8].
 cudaError_t launch_product(cudaStream_t stream, const void* a, const void* b, float* output);
@@ -28,6 +31,7 @@ enum class Fault {
   kReadsSharedPastTheEnd,
   kRacesOverShared,    // a barrier is missing between a write and another thread's read
   kRacesByWriting,     // two threads write one place
+  kRacesWithAtomics,   // a plain read of what another thread adds to atomically
   kDivergentBarrier,   // some threads never reach it
   kTwoBarriers,        // threads wait at different ones
   kIncompleteShuffle,  // a lane of the mask never comes

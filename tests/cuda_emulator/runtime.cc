@@ -208,13 +208,33 @@ void synchronize_block(const Where& where) {
 bool synchronize_block_or(bool predicate, const Where& where) {
   return current_block()->synchronize_or(predicate, where);
 }
-void check_atomic(const void* memory, size_t num_bytes) {
-  current_block()->check_access(reinterpret_cast<uintptr_t>(memory), num_bytes, false, num_bytes);
-}
 
 }  // namespace cuda_emulator
 
 using namespace cuda_emulator;
+
+namespace {
+
+// Threads take turns, so reading and writing is one step.
+template <typename T>
+T add_atomically(T* memory, T value) {
+  current_block()->check_access(reinterpret_cast<uintptr_t>(memory), sizeof(T), Access::kAtomic, sizeof(T));
+  const T old = *memory;
+  *memory = old + value;
+  return old;
+}
+
+}  // namespace
+
+int atomicAdd(int* memory, int value) {
+  return add_atomically(memory, value);
+}
+unsigned int atomicAdd(unsigned int* memory, unsigned int value) {
+  return add_atomically(memory, value);
+}
+unsigned long long atomicAdd(unsigned long long* memory, unsigned long long value) {
+  return add_atomically(memory, value);
+}
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<size_t>(value) > kMaxSharedBytes) return give(cudaErrorInvalidValue);

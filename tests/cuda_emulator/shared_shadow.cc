@@ -11,16 +11,18 @@ bool race(const ThreadPlace& before, const ThreadPlace& now) {
 
 }  // namespace
 
-std::optional<std::string> SharedShadow::access(size_t offset, size_t num_bytes, bool is_write,
+std::optional<std::string> SharedShadow::access(size_t offset, size_t num_bytes, Access access,
                                                 const ThreadPlace& place) {
+  const bool is_write = access != Access::kRead;
+  const bool is_atomic = access == Access::kAtomic;
   const auto at = [](size_t byte) { return "byte " + std::to_string(byte) + " of shared memory"; };
   for (size_t i = offset; i < offset + num_bytes; ++i) {
     Byte& byte = bytes_[i];
     if (byte.in_flight) {
       return (is_write ? "writes " : "reads ") + at(i) + ", which an asynchronous copy is writing";
     }
-    if (!is_write && !byte.written) return "reads " + at(i) + ", which nobody wrote";
-    if (byte.written && race(byte.writer, place)) {
+    if (access != Access::kWrite && !byte.written) return "reads " + at(i) + ", which nobody wrote";
+    if (byte.written && !(is_atomic && byte.is_atomic) && race(byte.writer, place)) {
       return (is_write ? "writes " : "reads ") + at(i) + ", which thread " +
              std::to_string(byte.writer.thread) + " wrote with no barrier between";
     }
@@ -30,6 +32,7 @@ std::optional<std::string> SharedShadow::access(size_t offset, size_t num_bytes,
     }
     if (is_write) {
       byte.written = true;
+      byte.is_atomic = is_atomic;
       byte.writer = place;
     } else {
       byte.read = true;

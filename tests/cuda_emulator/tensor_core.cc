@@ -73,7 +73,7 @@ void distribute(void* const (&lanes)[kWarpSize]) {
 
 void load(uint32_t* registers, const void* row, WarpOperation operation, const Where& where) {
   Block* const block = current_block();
-  block->check_access(reinterpret_cast<uintptr_t>(row), 16, false, 16);
+  block->check_access(reinterpret_cast<uintptr_t>(row), 16, Access::kRead, 16);
   LoadOperands operands = {registers, row};
   block->compute_together(operation, &operands, where);
 }

@@ -159,16 +159,15 @@ unsigned int vote(unsigned int mask, bool predicate, const Where& where);  // th
 void synchronize_warp(unsigned int mask, const Where& where);
 void synchronize_block(const Where& where);
 bool synchronize_block_or(bool predicate, const Where& where);  // whether any thread's predicate holds
-void check_atomic(const void* memory, size_t num_bytes);
 int lane();
 
 template <typename T>
 T exchange_value(unsigned int mask, T value, int source, const Where& where) {
-  static_assert(sizeof(T) == 4);
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, 4);
-  bits = exchange(mask, bits, source, where);
-  __builtin_memcpy(&value, &bits, 4);
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+  uint32_t words[sizeof(T) / 4];
+  __builtin_memcpy(words, &value, sizeof(T));
+  for (uint32_t& word : words) word = exchange(mask, word, source, where);
+  __builtin_memcpy(&value, words, sizeof(T));
   return value;
 }
 
@@ -234,15 +233,12 @@ inline int __all_sync(unsigned int mask, int predicate,
                       cuda_emulator::Where where = cuda_emulator::Where::here()) {
   return cuda_emulator::vote(mask, predicate != 0, where) == mask;
 }
-// Threads take turns, so reading and writing is one step.
-template <typename T>
-T atomicAdd(T* memory, T value) {
-  cuda_emulator::check_atomic(memory, sizeof(T));
-  T old;
-  __builtin_memcpy(&old, memory, sizeof(T));
-  const T sum = old + value;
-  __builtin_memcpy(memory, &sum, sizeof(T));
-  return old;
+int atomicAdd(int* memory, int value);
+unsigned int atomicAdd(unsigned int* memory, unsigned int value);
+unsigned long long atomicAdd(unsigned long long* memory, unsigned long long value);
+// One more than the index of the lowest bit that is set; 0 without one.
+inline int __ffs(int bits) {
+  return __builtin_ffs(bits);
 }
 // Each is rounded once, and never fused with another: compile with -ffp-contract=off.
 inline float __fmul_rn(float a, float b) {
@@ -253,4 +249,10 @@ inline float __fadd_rn(float a, float b) {
 }
 inline float __fsub_rn(float a, float b) {
   return a - b;
+}
+inline double __dmul_rn(double a, double b) {
+  return a * b;
+}
+inline double __dadd_rn(double a, double b) {
+  return a + b;
 }
