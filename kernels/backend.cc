@@ -62,6 +62,21 @@ void check_linear(const Tensor& output, const Tensor& input, int64_t num_columns
   OCTET_CHECK(output.size(1) == num_columns, output.size(1), " and ", num_columns, " columns");
 }
 
+void check_sample_row(const SampleRow& row, int64_t vocab_size) {
+  int64_t next_token = 0;
+  for (const LogitEdit& edit : row.edits) {
+    OCTET_CHECK(edit.token >= next_token && edit.token < vocab_size, "edit of token ", edit.token, " of ",
+                vocab_size, ", expected ", next_token, " or more");
+    next_token = int64_t{edit.token} + 1;
+  }
+  OCTET_CHECK(row.allowed.empty() || static_cast<int64_t>(row.allowed.size()) == (vocab_size + 31) / 32,
+              row.allowed.size(), " words for ", vocab_size, " tokens");
+  OCTET_CHECK(!row.scored_token || *row.scored_token < vocab_size, "token ", *row.scored_token, " of ",
+              vocab_size);
+  OCTET_CHECK(!row.num_top || *row.num_top <= kMaxTopTokens, *row.num_top, " alternatives");
+  OCTET_CHECK(row.temperature >= 0, row.temperature);
+}
+
 }  // namespace
 
 void Backend::upload(void* device, const void* host, int64_t num_bytes) {
@@ -200,6 +215,16 @@ void Backend::gather_rows(Tensor output, Tensor input, std::span<const int32_t> 
     OCTET_CHECK(row >= 0 && row < input.size(0), "row ", row, " of ", input.size(0));
   if (output.num_elements() == 0) return;
   do_gather_rows(output, input, rows);
+}
+
+void Backend::sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results) {
+  OCTET_CHECK(is_fp32_matrix(logits) && logits.size(1) > 0);
+  const auto num_rows = static_cast<size_t>(logits.size(0));
+  OCTET_CHECK(rows.size() == num_rows && results.size() == num_rows, rows.size(), " and ", results.size(),
+              " for ", num_rows, " rows");
+  for (const SampleRow& row : rows) check_sample_row(row, logits.size(1));
+  if (rows.empty()) return;
+  do_sample(logits, rows, results);
 }
 
 void Backend::all_reduce(Tensor data) {

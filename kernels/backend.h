@@ -18,6 +18,7 @@
 
 #include "kernels/packed_weight.h"
 #include "kernels/peer.h"
+#include "kernels/sample_row.h"
 #include "kernels/tensor.h"
 
 namespace octet::kernels {
@@ -155,6 +156,11 @@ class Backend {
   // output[i, :] = input[rows[i], :]. output: [rows.size(), H] fp32; input: [T, H] fp32.
   void gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows);
 
+  // Chooses a token from each row of logits, or scores a given one, as sample_row.h says. Done when it
+  // returns; of logits, which are as before, nothing comes to the host. logits: [T, V] fp32, V at least 1;
+  // rows, results: [T].
+  void sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results);
+
   // Adds data over the ranks of the stage, in rank order (on GPUs only where they are deterministic), and
   // leaves the same bits on each. data: [T, H] fp32 packed. Every rank calls it in the same order with the
   // same shape.
@@ -181,6 +187,7 @@ class Backend {
   virtual void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                                   std::span<const AttentionChunk> chunks) = 0;
   virtual void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) = 0;
+  virtual void do_sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results) = 0;
   virtual void do_all_reduce(Tensor data) = 0;
   virtual void do_all_gather_columns(Tensor output, Tensor input) = 0;
 };

@@ -23,7 +23,7 @@ RULES = {
     "kernels/": ("base/check", ""),
     "worker/batch/": ("base/check base/clock", ""),
     "worker/lead/": ("base/check base/clock base/prefix_hash worker/batch", ""),
-    "worker/sampling/": ("base/byte_automaton base/check worker/batch", ""),
+    "worker/sampling/": ("base/byte_automaton base/check kernels/sample_row worker/batch", ""),
     "worker/checkpoint/": ("base/check base/status base/clock", "absl boost"),
     "worker/model/": ("base/check base/status kernels worker/batch worker/checkpoint", "absl boost"),
     "worker/link/": ("base/check base/status base/clock", "absl boost"),

@@ -30,6 +30,13 @@ class Scratch {
   int64_t num_bytes_ = 0;
 };
 
+// Room for one row of the vocabulary, of the thread that samples it.
+struct SampleWorkspace {
+  std::vector<float> logits;         // [vocab_size], edited
+  std::vector<double> weights;       // [vocab_size], not normalised probabilities
+  std::vector<uint32_t> candidates;  // at most vocab_size
+};
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(int rank, const CpuKernels& kernels, std::shared_ptr<Communicator> communicator, int num_threads,
@@ -58,6 +65,7 @@ class CpuBackend final : public Backend {
   void do_paged_attention(Tensor output, Tensor query, const KvLayer& kv,
                           std::span<const AttentionChunk> chunks) override;
   void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) override;
+  void do_sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results) override;
   void do_all_reduce(Tensor data) override;
   void do_all_gather_columns(Tensor output, Tensor input) override;
 
@@ -72,12 +80,13 @@ class CpuBackend final : public Backend {
   const CpuKernels& kernels_;
   const std::shared_ptr<Communicator> communicator_;
   ThreadGroup threads_;
-  std::vector<AttentionTile> tiles_;  // of the running paged_attention; kept for its capacity
-  Scratch attention_scratch_;         // [num_threads, padded head_dim, kAttentionScratchBytes]
-  Scratch rounded_;                   // the activations of the running packed linear()
-  Scratch rounded_scales_;            // of int8 activations
-  Scratch rounded_offsets_;           // the same
-  Scratch packed_scratch_;            // [num_threads, kPackedScratchBytes]
+  std::vector<AttentionTile> tiles_;                // of the running paged_attention; kept for its capacity
+  Scratch attention_scratch_;                       // [num_threads, padded head_dim, kAttentionScratchBytes]
+  Scratch rounded_;                                 // the activations of the running packed linear()
+  Scratch rounded_scales_;                          // of int8 activations
+  Scratch rounded_offsets_;                         // the same
+  Scratch packed_scratch_;                          // [num_threads, kPackedScratchBytes]
+  std::vector<SampleWorkspace> sample_workspaces_;  // [num_threads] of sample()
 };
 
 }  // namespace octet::kernels

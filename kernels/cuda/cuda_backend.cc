@@ -18,6 +18,7 @@
 #include "kernels/cuda/pack_weight.h"
 #include "kernels/cuda/pinned_upload.h"
 #include "kernels/cuda/rank_group.h"
+#include "kernels/cuda/sample_plan.h"
 
 namespace octet::kernels {
 namespace {
@@ -152,7 +153,21 @@ class CudaBackend final : public Backend {
 
  private:
   // What ops are told in host memory. Each has one place on the device: layer after layer brings the same.
-  enum Staged { kTokens, kPositions, kSlots, kRows, kOffsets, kBlocks, kNarrow, kWide, kMerges, kNumStaged };
+  enum Staged {
+    kTokens,
+    kPositions,
+    kSlots,
+    kRows,
+    kOffsets,
+    kBlocks,
+    kNarrow,
+    kWide,
+    kMerges,
+    kSamples,
+    kEdits,
+    kMasks,
+    kNumStaged
+  };
 
   // The numbers, or records of them, on the device, until the next ones of the same kind. Copied only where
   // they differ from the last.
@@ -326,6 +341,21 @@ class CudaBackend final : public Backend {
   void do_gather_rows(Tensor output, Tensor input, std::span<const int32_t> rows) override {
     cuda::gather_rows(queue_, output, input, stage(kRows, rows));
   }
+  void do_sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results) override {
+    cuda::plan_samples(rows, samples_);
+    const auto num_saved = static_cast<int64_t>(samples_.edits.size());
+    const auto result_bytes = static_cast<int64_t>(results.size_bytes());
+    auto* const on_device = static_cast<SampledToken*>(grown(sampled_, result_bytes, "sampled tokens"));
+    cuda::sample(queue_, logits,
+                 {.rows = stage(kSamples, samples_.rows),
+                  .edits = stage(kEdits, samples_.edits),
+                  .masks = stage(kMasks, samples_.masks),
+                  .saved = num_saved == 0 ? nullptr
+                                          : static_cast<float*>(
+                                                grown(saved_, num_saved * size_of(DType::kFloat32), "edits")),
+                  .results = on_device});
+    download(results.data(), on_device, result_bytes);
+  }
   void do_all_reduce(Tensor data) override {
     if (!is_deterministic_ || num_ranks() == 1) {
       return group_->all_reduce(rank_, data.data<float>(), data.num_elements(), queue_);
@@ -378,7 +408,10 @@ class CudaBackend final : public Backend {
   StagingBuffer padded_;      // their products, where they are deterministic; kept for its memory
   StagingBuffer gathered_;    // of the running all_gather_columns; kept for its memory
   StagingBuffer partials_;    // of the running paged_attention; all kept for their memory
+  StagingBuffer saved_;       // the logits that the running sample() edits; kept for its memory
+  StagingBuffer sampled_;     // its results; kept for its memory
   cuda::AttentionPlan plan_;
+  cuda::SamplePlan samples_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> offsets_;
   std::vector<int32_t> blocks_;

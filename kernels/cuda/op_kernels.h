@@ -45,6 +45,17 @@ void gather_columns(Queue& queue, Tensor output, const float* gathered, int64_t 
 // output: [count]; gathered: [num_ranks, count]
 void sum_ranks(Queue& queue, float* output, const float* gathered, int64_t count, int64_t num_ranks);
 
+// A SamplePlan on the device, sample_plan.h.
+struct PlannedRow;
+struct SampleTables {
+  const PlannedRow* rows;  // [num_rows]
+  const LogitEdit* edits;  // of all rows
+  const uint32_t* masks;   // of all rows
+  float* saved;            // [num_edits], room
+  SampledToken* results;   // [num_rows]
+};
+void sample(Queue& queue, Tensor logits, const SampleTables& tables);
+
 // Where the rows of a batch find their keys.
 struct RowTables {
   const int32_t* positions;  // [num_tokens]

@@ -88,6 +88,25 @@ TEST_P(CudaCostTest, AddAndGatherRows) {
       row + kIndexBytes, row);
 }
 
+TEST_P(CudaCostTest, Sample) {
+  constexpr int64_t kVocab = 70, kTop = 2;
+  const Tensor logits = fp32({kTokens, kVocab});
+  const std::vector<LogitEdit> edits = {{.token = 3, .bias = 1, .penalized = true, .num_generated = 1}};
+  const std::vector<uint32_t> allowed = {0xff, 0, 0};
+  SampleRow row;
+  row.temperature = 0.5f;
+  row.top_k = 7;
+  row.top_p = 0.9f;
+  row.edits = edits;
+  row.allowed = allowed;
+  row.num_top = kTop;
+  const std::vector<SampleRow> rows(kTokens, row);
+  std::vector<SampledToken> results(kTokens);
+  // Twice an edited logit; of an edit 16 bytes but for 3 of padding, and where it is saved.
+  expect_bytes([&] { rank().sample(logits, rows, results); }, kTokens * (kVocab * 4 + 3 * 4 + 13 + 4 + 76),
+               kTokens * (4 + 4 + 13 + 8 * kTop));
+}
+
 TEST_P(CudaCostTest, Linear) {
   constexpr int64_t kColumns = 20;
   const Tensor output = fp32({kTokens, kColumns}), input = fp32({kTokens, kHidden});

@@ -12,7 +12,7 @@ TOOLKIT = next(path for folder in nvidia.__path__ for path in pathlib.Path(folde
 SOURCES = sorted((ROOT / "kernels/cuda").glob("*.cu"))
 ARCHITECTURES = ["sm_80", "sm_90"]
 # Registers of a thread; a multiprocessor has 65,536 for at most 2,048 threads, so 32 fill it.
-MAX_REGISTERS = {"paged_attention": 64, "paged_attention_mma": 255}
+MAX_REGISTERS = {"paged_attention": 64, "paged_attention_mma": 255, "sample": 64}
 OTHERS = 32
 
 
@@ -54,7 +54,7 @@ def test_attention_uses_tensor_cores_and_wide_loads(architecture, tmp_path):
         assert not re.search(r"\b(LDL|STL)\b", code)  # nothing in local memory
 
 
-@pytest.mark.parametrize("name", ["attention_plan", "cuda_backend", "gemm", "nccl_peer", "pack_weight", "rank_group"])
+@pytest.mark.parametrize("name", ["attention_plan", "cuda_backend", "gemm", "nccl_peer", "pack_weight", "rank_group", "sample_plan"])
 def test_host_code_compiles_with_the_real_headers(name, tmp_path):
     run("g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-I", ROOT, "-isystem", TOOLKIT / "include",
         "-isystem", TOOLKIT.parent / "nccl/include", "-c",

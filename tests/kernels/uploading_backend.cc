@@ -136,6 +136,11 @@ class UploadingBackend final : public Backend {
     rank_->gather_rows(out.tensor(), in.tensor(), rows);
     out.download();
   }
+  void do_sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results) override {
+    const OnDevice in = on_device(logits);
+    rank_->sample(in.tensor(), rows, results);
+    in.download();
+  }
   void do_all_reduce(Tensor data) override {
     const OnDevice d = on_device(data);
     rank_->all_reduce(d.tensor());

@@ -25,6 +25,7 @@ def test_checks_and_times_an_emulated_device(tmp_path):
     assert result["device"] == "emulated GPU" and result["shape"] == "nano" and result["seed"] == 5
     assert len(result["checks"]) > 50 and all(check["problem"] == "" for check in result["checks"])
     names = {measurement["name"] for measurement in result["measurements"]}
+    assert {"sample, greedy x 2", "sample, drawn x 2"} <= names
     for weights in ("bf16", "fp8"):
         assert {
             f"step, decode, {weights}, 20 tokens x 2",

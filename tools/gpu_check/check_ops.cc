@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <span>
 #include <sstream>
 
 #include "kernels/rotary_table.h"
@@ -36,6 +38,7 @@ class Checker {
   void linear(DType type, int64_t rows, int64_t columns, int64_t depth);
   void packed_linear(int64_t rows, int64_t columns, int64_t depth);
   void rows();
+  void sample(int64_t vocab_size);
   void rotary(DType cache_type);
   void attention(DType cache_type, int64_t head_dim, int64_t group, int64_t start, int64_t count);
 
@@ -181,6 +184,52 @@ void Checker::rows() {
   expect("add", sum.download(), expected_sum, 0);
 }
 
+// A greedy row, one with all filters, edits and a mask, and a scored one.
+void Checker::sample(int64_t vocab_size) {
+  const DeviceTensor logits = random(DType::kFloat32, {3, vocab_size}, -8, 8);
+  std::vector<kernels::LogitEdit> edits = {{.token = 0, .bias = 9, .penalized = true, .num_generated = 3}};
+  if (vocab_size > 1) edits.push_back({.token = static_cast<uint32_t>(vocab_size - 1), .bias = -INFINITY});
+  std::vector<uint32_t> allowed(static_cast<size_t>((vocab_size + 31) / 32));
+  for (uint32_t& word : allowed) word = static_cast<uint32_t>(random_.integer(0, INT32_MAX)) << 1 | 1;
+  kernels::SampleRow rows[3];
+  rows[0].temperature = 0;
+  rows[1].temperature = 0.7f;
+  rows[1].top_k = 200;
+  rows[1].top_p = 0.9f;
+  rows[1].min_p = 0.001f;
+  rows[1].edits = edits;
+  rows[1].allowed = allowed;
+  rows[1].seed = static_cast<uint64_t>(random_.integer(0, INT32_MAX));
+  rows[1].frequency_penalty = 0.5f;
+  rows[2].scored_token = static_cast<uint32_t>(vocab_size / 2);
+  for (kernels::SampleRow& row : rows) row.num_top = kernels::kMaxTopTokens;
+  kernels::SampledToken results[3];
+  rank_.sample(logits.tensor(), rows, results);
+  std::vector<float> tokens, scores;
+  std::vector<double> expected_tokens, expected_scores;
+  for (size_t t = 0; t < 3; ++t) {
+    const auto raw = std::span(logits.values())
+                         .subspan(t * static_cast<size_t>(vocab_size), static_cast<size_t>(vocab_size));
+    const std::vector<double> logprobs = kernels::oracle::logprobs(raw);
+    const std::vector<uint32_t> ranking = kernels::oracle::ranking(logprobs);
+    const uint32_t token =
+        rows[t].scored_token ? *rows[t].scored_token : kernels::oracle::choose(raw, rows[t]);
+    tokens.push_back(static_cast<float>(results[t].token));
+    expected_tokens.push_back(token);
+    scores.push_back(results[t].logprob);
+    expected_scores.push_back(logprobs[token]);
+    for (size_t i = 0; i < std::min<size_t>(kernels::kMaxTopTokens, ranking.size()); ++i) {
+      tokens.push_back(static_cast<float>(results[t].top_tokens[i]));
+      expected_tokens.push_back(ranking[i]);
+      scores.push_back(results[t].top_logprobs[i]);
+      expected_scores.push_back(logprobs[ranking[i]]);
+    }
+  }
+  const std::string name = "sample of " + std::to_string(vocab_size) + " tokens";
+  expect(name + ", tokens", tokens, expected_tokens, 0);
+  expect(name + ", log-probabilities", scores, expected_scores, 1e-5);
+}
+
 void Checker::rotary(DType cache_type) {
   constexpr int64_t kHeads = 6, kKvHeads = 2, kHeadDim = 192, kRotaryDim = 96, kBlocks = 3, kBlockSize = 4;
   const std::vector<int32_t> positions = {0, 5, 4000}, slots = {0, 9, 11};
@@ -290,6 +339,8 @@ std::vector<CheckResult> check_ops(Backend& rank, uint64_t seed, const std::vect
   checker.packed_linear(1, 130, 96);
   checker.packed_linear(65, 48, 512);
   checker.rows();
+  checker.sample(1);
+  checker.sample(5003);
   return checker.take();
 }
 

@@ -15,6 +15,8 @@ struct RankShape {
   int64_t num_kv_heads;
   int64_t head_dim;
   int64_t intermediate_size;
+  int64_t vocab_size;                    // of the whole model
+  std::vector<int64_t> sampled_batches;  // rows of logits
   std::vector<int64_t> decode_batches;
   std::vector<int64_t> decode_contexts;
   std::vector<int64_t> prefills;

@@ -99,7 +99,10 @@ bool SyntheticRank::allocate(int64_t max_rows, int64_t max_tokens) {
   }
   rotary_ = kernels::make_rotary_table(*rank_, kMaxPositions, s.head_dim / 2, 10000.0f);
   if (rotary_.storage == nullptr) return false;
-  bool has_memory = true;
+  // Logits between -1/16 and 1/16.
+  logits_ =
+      random_buffer(DType::kFloat32, s.sampled_batches.back() * s.vocab_size * size_of(DType::kFloat32));
+  bool has_memory = logits_ != nullptr;
   const auto weight = [&](int64_t num_columns, int64_t depth) {
     PackedWeight packed = random_weight(num_columns, depth);
     has_memory = has_memory && packed.storage != nullptr;
@@ -237,6 +240,10 @@ void SyntheticRank::attend_prefill(int64_t num_rows) {
   const Input input = chunk(num_rows);
   rank_->paged_attention(heads(attention_, num_rows, shape_->num_heads),
                          heads(query_, num_rows, shape_->num_heads), layers_.front().kv, input.chunks);
+}
+void SyntheticRank::sample(int64_t rows, const kernels::SampleRow& row) {
+  std::vector<kernels::SampledToken> results(static_cast<size_t>(rows));
+  rank_->sample(activation(logits_, rows, shape_->vocab_size), std::vector(results.size(), row), results);
 }
 
 }  // namespace octet::gpu_check

@@ -38,6 +38,7 @@ class SyntheticRank {
   void up_with_squared_relu(int64_t rows);
   void attend_decode(int64_t batch, int64_t context);
   void attend_prefill(int64_t num_rows);
+  void sample(int64_t rows, const kernels::SampleRow& row);  // of the whole vocabulary, all rows alike
 
  private:
   struct Layer {
@@ -72,7 +73,7 @@ class SyntheticRank {
   int64_t num_blocks_ = 0;
   std::vector<Layer> layers_;
   std::unique_ptr<kernels::Buffer> hidden_, normed_, query_, key_, value_, attention_, projected_, up_,
-      norm_weight_;
+      norm_weight_, logits_;
   kernels::RotaryTable rotary_;
 };
 

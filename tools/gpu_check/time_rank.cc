@@ -109,6 +109,21 @@ class Timer {
           "paged_attention, prefill", prefill, [&] { synthetic_.attend_prefill(prefill); },
           attention_bytes(prefill, prefill), attention_operations(prefill, prefill) / 2);
     }
+    for (const int64_t batch : shape_.sampled_batches) {
+      const double bytes = kFloat32 * static_cast<double>(batch * shape_.vocab_size);
+      kernels::SampleRow row;
+      row.temperature = 0;
+      add(
+          "sample, greedy", batch, [&] { synthetic_.sample(batch, row); }, bytes, 0);
+      row.temperature = 0.005f;  // as spread as a model's logits at 1
+      add(
+          "sample, drawn", batch, [&] { synthetic_.sample(batch, row); }, bytes, 0);
+      row.top_k = 50;
+      row.top_p = 0.95f;
+      row.num_top = 5;
+      add(
+          "sample, top_k, top_p, log-probabilities", batch, [&] { synthetic_.sample(batch, row); }, bytes, 0);
+    }
     for_each_decode([&](int64_t batch, int64_t context) {
       add(
           "paged_attention, decode, " + std::to_string(context) + " tokens", batch,

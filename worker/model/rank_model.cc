@@ -211,14 +211,6 @@ void RankModel::feed_forward(const LayerWeights& weights, int64_t num_rows) {
   backend_.all_reduce(projected);
 }
 
-Tensor RankModel::on_host(Tensor logits) {
-  if (backend_.has_host_memory()) return logits;
-  host_logits_.resize(static_cast<size_t>(logits.num_elements()));
-  backend_.download(host_logits_.data(), logits.data<void>(),
-                    logits.num_elements() * size_of(logits.dtype()));
-  return Tensor(host_logits_.data(), logits.dtype(), {logits.size(0), logits.size(1)});
-}
-
 void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
   OCTET_CHECK(weights_.head.has_value(), "logits are computed on the last stage only");
   const HeadWeights& head = *weights_.head;
@@ -238,7 +230,7 @@ void RankModel::compute_logits(const ModelInput& input, const LogitsUser& use) {
       backend_.all_gather_columns(whole, logits);
       logits = whole;
     }
-    if (use) use(first, on_host(logits));
+    if (use) use(first, logits);
   }
 }
 

@@ -58,12 +58,12 @@ class RankModel {
   // same input.
   void forward(const ModelInput& input);
 
-  // Receives logits of consecutive entries of logit_rows, [num_rows, vocab_size] fp32, from the first of them
-  // on.
+  // Receives logits of consecutive entries of logit_rows, [num_rows, vocab_size] fp32 in the backend's
+  // memory, from the first of them on.
   using LogitsUser = std::function<void(int64_t first, kernels::Tensor logits)>;
   // On the last stage, after forward(): computes the logits of logit_rows in pieces of bounded size. All
-  // ranks of the stage call it with the same input; each gets the logits of the whole vocabulary in host
-  // memory, or none if its `use` is empty.
+  // ranks of the stage call it with the same input; each gets the logits of the whole vocabulary, or
+  // none if its `use` is empty.
   void compute_logits(const ModelInput& input, const LogitsUser& use);
 
  private:
@@ -88,7 +88,6 @@ class RankModel {
   void embed(const ModelInput& input);
   // Each computes what is added to the residual stream, into activations_.projected, from its norm in
   // activations_.normed.
-  kernels::Tensor on_host(kernels::Tensor logits);
   void attend(const LayerWeights& weights, const kernels::KvLayer& kv, const ModelInput& input);
   void feed_forward(const LayerWeights& weights, int64_t num_rows);
   void linear(kernels::Tensor output, kernels::Tensor input, const LinearWeight& weight,
@@ -102,7 +101,6 @@ class RankModel {
   const int64_t num_kv_heads_;  // of this rank
 
   Activations activations_;
-  std::vector<float> host_logits_;  // a copy, where the host cannot reach the device's memory
   std::vector<std::unique_ptr<kernels::Buffer>> kv_buffers_;
   std::vector<kernels::KvLayer> kv_;  // [layers of the stage]
   kernels::RotaryTable rotary_;

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/sample_row.h"
 #include "octet/v1/pipeline.pb.h"
 #include "worker/batch/sampling_params.h"
 #include "worker/batch/tokens.h"
@@ -16,7 +17,7 @@ namespace octet::worker {
 
 using Uint32s = google::protobuf::RepeatedField<uint32_t>;
 
-inline constexpr uint32_t kMaxTopLogprobs = 20;
+inline constexpr uint32_t kMaxTopLogprobs = kernels::kMaxTopTokens;
 inline constexpr int kMaxStopTokens = 1024;
 
 // INVALID_ARGUMENT naming the field, the limit and the given number.

@@ -1,75 +1,22 @@
 #include "worker/sampling/sampler.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "base/check.h"
-#include "worker/sampling/philox.h"
-#include "worker/sampling/token_filter.h"
 
 namespace octet::worker {
 namespace {
 
+using kernels::LogitEdit;
+
 constexpr float kBanned = -std::numeric_limits<float>::infinity();
 
-bool all_finite(std::span<const float> logits) {
-  bool finite = true;
-  for (const float logit : logits) finite &= std::abs(logit) <= std::numeric_limits<float>::max();
-  return finite;
-}
-
-// In lanes, which compilers turn into vector instructions; std::max_element is ten times slower.
-float largest(std::span<const float> logits) {
-  constexpr size_t kNumLanes = 16;
-  float lanes[kNumLanes];
-  std::fill_n(lanes, kNumLanes, kBanned);
-  size_t i = 0;
-  for (; i + kNumLanes <= logits.size(); i += kNumLanes) {
-    for (size_t lane = 0; lane < kNumLanes; ++lane) lanes[lane] = std::max(lanes[lane], logits[i + lane]);
-  }
-  float result = *std::max_element(lanes, lanes + kNumLanes);
-  for (; i < logits.size(); ++i) result = std::max(result, logits[i]);
-  return result;
-}
-
-// The index of the largest, the lowest one among equals.
-TokenId argmax(std::span<const float> logits) {
-  return static_cast<TokenId>(std::find(logits.begin(), logits.end(), largest(logits)) - logits.begin());
-}
-
-// Sums stay finite, so that no bias or penalty can turn a logit into NaN; a banned token stays banned.
-float clamped(double logit) {
-  constexpr double kMax = std::numeric_limits<float>::max();
-  if (logit == kBanned) return kBanned;
-  return static_cast<float>(std::clamp(logit, -kMax, kMax));
-}
-
-// score_token() for finite logits; candidates is room.
-ScoredToken scored(std::span<const float> logits, TokenId token, uint32_t num_top,
-                   std::vector<TokenId>& candidates) {
-  const double offset = largest(logits);
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - offset);
-  const double log_sum = std::log(sum);
-  const auto logprob = [&](TokenId id) { return static_cast<float>(logits[id] - offset - log_sum); };
-
-  ScoredToken result;
-  result.token = token;
-  result.logprob = logprob(token);
-  select_largest(logits, num_top, candidates);
-  result.top_tokens = candidates;
-  result.top_logprobs.reserve(candidates.size());
-  for (const TokenId id : candidates) result.top_logprobs.push_back(logprob(id));
-  return result;
+bool by_token(const LogitEdit& a, const LogitEdit& b) {
+  return a.token < b.token;
 }
 
 }  // namespace
-
-SamplerWorkspace::SamplerWorkspace(uint32_t vocab_size)
-    : vocab_size_(vocab_size), logits_(vocab_size), weights_(vocab_size) {
-  candidates_.reserve(vocab_size);
-}
 
 SequenceSampler::SequenceSampler(const AdmittedSequence& sequence)
     : params_(sequence.sampling), tokens_(sequence.tokens), num_prompt_tokens_(sequence.num_prompt_tokens) {
@@ -86,74 +33,92 @@ bool SequenceSampler::penalizes() const {
   return params_.repetition_penalty != 1 || params_.presence_penalty != 0 || params_.frequency_penalty != 0;
 }
 
-TokenId SequenceSampler::prompt_token(uint32_t position) const {
-  OCTET_CHECK(position < num_prompt_tokens_, position, " of ", num_prompt_tokens_);
-  return tokens_[position];
+kernels::SampleRow SequenceSampler::next_row(std::span<const uint32_t> allowed) {
+  collect_changes();
+  merge_counts();
+  kernels::SampleRow row;
+  row.temperature = params_.temperature;
+  row.top_k = params_.top_k;
+  row.top_p = params_.top_p;
+  row.min_p = params_.min_p;
+  row.repetition_penalty = params_.repetition_penalty;
+  row.always_divides = params_.repetition_rule == RepetitionRule::kDivide;
+  row.presence_penalty = params_.presence_penalty;
+  row.frequency_penalty = params_.frequency_penalty;
+  row.edits = edits_;
+  row.allowed = allowed;
+  row.seed = params_.seed;
+  row.choice_index = params_.choice_index;
+  row.position = static_cast<uint32_t>(tokens_.size());
+  row.num_top = params_.logprobs;
+  return row;
 }
 
-std::optional<ScoredToken> SequenceSampler::sample(std::span<const float> logits,
-                                                   SamplerWorkspace& workspace) {
-  OCTET_CHECK(logits.size() == workspace.vocab_size_, logits.size(), " logits, not ", workspace.vocab_size_);
-  if (!all_finite(logits)) return std::nullopt;
-  const TokenId token = choose(logits, workspace);
+void SequenceSampler::add(TokenId token) {
   tokens_.push_back(token);
   if (penalizes()) counts_.add_generated(token);
-  if (params_.logprobs.has_value()) return scored(logits, token, *params_.logprobs, workspace.candidates_);
-  ScoredToken unscored;
-  unscored.token = token;
-  return unscored;
 }
 
-TokenId SequenceSampler::choose(std::span<const float> raw, SamplerWorkspace& workspace) const {
-  const std::span<float> logits(workspace.logits_);
-  std::copy(raw.begin(), raw.end(), logits.begin());
-  adjust(logits);
-  const TokenId best = argmax(logits);
-  if (logits[best] == kBanned) return argmax(raw);
-  if (params_.temperature == 0) return best;
-
-  const TokenFilter filter(params_, logits, best, workspace.weights_, workspace.candidates_);
-  const auto position = static_cast<uint32_t>(tokens_.size());
-  return filter.pick(uniform_draw(params_.seed, params_.choice_index, position));
+kernels::SampleRow SequenceSampler::prompt_row(uint32_t position) const {
+  OCTET_CHECK(position < num_prompt_tokens_, position, " of ", num_prompt_tokens_);
+  kernels::SampleRow row;
+  row.scored_token = tokens_[position];
+  row.num_top = params_.prompt_logprobs.value_or(0);
+  return row;
 }
 
-// The order matters: a penalty acts on the biased logit.
-void SequenceSampler::adjust(std::span<float> logits) const {
-  ban_bad_words(logits);
+// Each token once: a banned one stays so whatever its bias is.
+void SequenceSampler::collect_changes() {
+  changes_.clear();
+  ban_bad_words();
   if (tokens_.size() - num_prompt_tokens_ < params_.min_tokens) {
-    for (const TokenId token : params_.suppressed_before_min_tokens) logits[token] = kBanned;
+    for (const TokenId token : params_.suppressed_before_min_tokens) {
+      changes_.push_back({.token = token, .bias = kBanned});
+    }
   }
-  for (const auto& [token, bias] : params_.logit_bias) logits[token] = clamped(double{logits[token]} + bias);
-  if (penalizes()) penalize(logits);
+  for (const auto& [token, bias] : params_.logit_bias) changes_.push_back({.token = token, .bias = bias});
+  std::sort(changes_.begin(), changes_.end(), by_token);
+  size_t num_kept = 0;
+  for (const LogitEdit& change : changes_) {
+    if (num_kept > 0 && changes_[num_kept - 1].token == change.token) {
+      changes_[num_kept - 1].bias += change.bias;
+    } else {
+      changes_[num_kept++] = change;
+    }
+  }
+  changes_.resize(num_kept);
 }
 
-void SequenceSampler::ban_bad_words(std::span<float> logits) const {
+void SequenceSampler::ban_bad_words() {
   for (const std::vector<TokenId>& word : params_.bad_words) {
     const size_t num_others = word.size() - 1;
     if (num_others > tokens_.size()) continue;
-    if (std::equal(word.begin(), word.end() - 1, tokens_.end() - num_others)) logits[word.back()] = kBanned;
-  }
-}
-
-void SequenceSampler::penalize(std::span<float> logits) const {
-  const double repetition = params_.repetition_penalty;
-  const bool always_divides = params_.repetition_rule == RepetitionRule::kDivide;
-  for (const TokenCounts::Entry& entry : counts_.entries()) {
-    double logit = logits[entry.token];
-    logit = always_divides || logit > 0 ? logit / repetition : logit * repetition;
-    if (entry.num_generated > 0) {
-      logit -= double{params_.frequency_penalty} * entry.num_generated + params_.presence_penalty;
+    if (std::equal(word.begin(), word.end() - 1, tokens_.end() - num_others)) {
+      changes_.push_back({.token = word.back(), .bias = kBanned});
     }
-    logits[entry.token] = clamped(logit);
   }
 }
 
-std::optional<ScoredToken> score_token(std::span<const float> logits, TokenId token, uint32_t num_top,
-                                       SamplerWorkspace& workspace) {
-  OCTET_CHECK(logits.size() == workspace.vocab_size_, logits.size(), " logits, not ", workspace.vocab_size_);
-  OCTET_CHECK(token < logits.size(), "token ", token, " of ", logits.size());
-  if (!all_finite(logits)) return std::nullopt;
-  return scored(logits, token, num_top, workspace.candidates_);
+void SequenceSampler::merge_counts() {
+  edits_.clear();
+  auto change = changes_.begin();
+  for (const TokenCounts::Entry& entry : counts_.entries()) {
+    while (change != changes_.end() && change->token < entry.token) edits_.push_back(*change++);
+    LogitEdit edit = {.token = entry.token, .penalized = true, .num_generated = entry.num_generated};
+    if (change != changes_.end() && change->token == entry.token) edit.bias = (change++)->bias;
+    edits_.push_back(edit);
+  }
+  edits_.insert(edits_.end(), change, changes_.end());
+}
+
+ScoredToken scored_token(const kernels::SampledToken& sampled) {
+  OCTET_CHECK(sampled.is_finite);
+  ScoredToken scored;
+  scored.token = sampled.token;
+  scored.logprob = sampled.logprob;
+  scored.top_tokens.assign(sampled.top_tokens, sampled.top_tokens + sampled.num_top);
+  scored.top_logprobs.assign(sampled.top_logprobs, sampled.top_logprobs + sampled.num_top);
+  return scored;
 }
 
 }  // namespace octet::worker

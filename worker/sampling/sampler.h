@@ -1,22 +1,14 @@
-// Chooses tokens from logits, on the last stage. One SequenceSampler holds what the choice of one sequence
-// depends on; all of it follows from the sequence's tokens and parameters, so it can be made anew after a
-// preemption or a move.
-//
-// The order of the steps is vLLM's:
-// 1. On the raw logits: bad words, suppression before min_tokens, logit bias, then repetition, frequency and
-//    presence penalty.
-// 2. With temperature 0 the largest logit wins, the lowest id among equal ones.
-// 3. Otherwise temperature, min_p, top_k, top_p, and one draw by inverse CDF over the tokens that are left,
-//    in order of their ids.
-// Ties are broken by the lowest id everywhere, so exactly top_k tokens are left and top_k 1 is greedy. When
-// bad words, suppression and bias ban the whole vocabulary, the token with the largest raw logit is taken.
+// What the choice of a sequence's tokens depends on besides the logits: the last stage keeps one
+// SequenceSampler for each, and kernels::Backend::sample() chooses (kernels/sample_row.h has the steps). All
+// of it follows from the sequence's tokens and parameters, so it can be made anew after a preemption or a
+// move.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
+#include "kernels/sample_row.h"
 #include "worker/batch/batch_plan.h"
 #include "worker/batch/sampling_params.h"
 #include "worker/batch/step_result.h"
@@ -24,54 +16,38 @@
 
 namespace octet::worker {
 
-// Room for one row of the vocabulary, shared by the sequences that one thread samples.
-class SamplerWorkspace {
- public:
-  explicit SamplerWorkspace(uint32_t vocab_size);
-  uint32_t vocab_size() const { return vocab_size_; }
-
- private:
-  friend class SequenceSampler;
-  friend std::optional<ScoredToken> score_token(std::span<const float> logits, TokenId token,
-                                                uint32_t num_top, SamplerWorkspace& workspace);
-  uint32_t vocab_size_;
-  std::vector<float> logits_;        // [vocab_size], after penalties and bias
-  std::vector<double> weights_;      // [vocab_size], not normalised probabilities
-  std::vector<TokenId> candidates_;  // at most vocab_size
-};
-
 class SequenceSampler {
  public:
   // Every token id in the sequence and its parameters must be inside the vocabulary (the scheduler refuses
   // others).
   explicit SequenceSampler(const AdmittedSequence& sequence);
 
-  // Samples the next token from its position's logits ([vocab_size] fp32, raw) and counts it as generated.
-  // Random numbers: see philox.h; they depend on (seed, choice index, position) only, so not on the batch.
-  // The logprob is that of the raw logits, and 0 when params().logprobs is not set. nullopt when the logits
-  // hold NaN or infinity.
-  std::optional<ScoredToken> sample(std::span<const float> logits, SamplerWorkspace& workspace);
+  // How the next token is to be chosen. Its random number depends on (seed, choice index, position) only, so
+  // not on the batch. allowed: [ceil(vocab_size / 32)], bit i % 32 of word i / 32 for token i, or empty: all
+  // are. The result views `allowed` and the sampler, and is valid until the sampler changes.
+  kernels::SampleRow next_row(std::span<const uint32_t> allowed = {});
 
-  // The token that the prompt has at `position`.
-  TokenId prompt_token(uint32_t position) const;
-  const SamplingParams& params() const { return params_; }
+  // Counts the token as generated.
+  void add(TokenId token);
+
+  // How the prompt's token at `position` is to be scored.
+  kernels::SampleRow prompt_row(uint32_t position) const;
 
  private:
-  TokenId choose(std::span<const float> logits, SamplerWorkspace& workspace) const;
   bool penalizes() const;
-  void adjust(std::span<float> logits) const;
-  void ban_bad_words(std::span<float> logits) const;
-  void penalize(std::span<float> logits) const;
+  void collect_changes();
+  void ban_bad_words();
+  void merge_counts();
 
   SamplingParams params_;
   std::vector<TokenId> tokens_;  // prompt and output
   uint32_t num_prompt_tokens_;
-  TokenCounts counts_;  // empty when no penalty is on
+  TokenCounts counts_;                       // empty when no penalty is on
+  std::vector<kernels::LogitEdit> changes_;  // bans and biases of the next token, by rising token
+  std::vector<kernels::LogitEdit> edits_;    // those and the penalties
 };
 
-// The log-probability of `token` under the raw logits ([vocab_size] fp32), with num_top alternatives: the
-// most likely tokens, best first, equal ones by rising id. nullopt when the logits hold NaN or infinity.
-std::optional<ScoredToken> score_token(std::span<const float> logits, TokenId token, uint32_t num_top,
-                                       SamplerWorkspace& workspace);
+// Of finite logits; with the alternatives that were asked for.
+ScoredToken scored_token(const kernels::SampledToken& sampled);
 
 }  // namespace octet::worker

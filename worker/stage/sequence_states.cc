@@ -73,6 +73,12 @@ absl::Status SequenceStates::check_sampling(const AdmittedSequence& sequence) co
   if (!std::all_of(suppressed.begin(), suppressed.end(), inside)) {
     return contradiction(sequence.id, "suppressed_before_min_tokens has a token outside the vocabulary");
   }
+  for (const auto& num_top : {sampling.logprobs, sampling.prompt_logprobs}) {
+    if (num_top.value_or(0) > kernels::kMaxTopTokens) {
+      return contradiction(
+          sequence.id, absl::StrCat("asks for ", *num_top, " alternatives, limit ", kernels::kMaxTopTokens));
+    }
+  }
   for (const std::vector<TokenId>& word : sampling.bad_words) {
     if (word.empty() || !std::all_of(word.begin(), word.end(), inside)) {
       return contradiction(sequence.id, "bad_words has an empty word or a token outside the vocabulary");

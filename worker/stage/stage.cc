@@ -185,9 +185,7 @@ struct Stage::Impl {
         backends(std::move(ranks)),
         states(is_last() ? StageRole::kSamples : StageRole::kHandsOver),
         timings(static_cast<size_t>(config.num_ranks)),
-        threads(config.num_ranks) {
-    if (is_last()) workspace.emplace(static_cast<uint32_t>(shape.model.vocab_size));
-  }
+        threads(config.num_ranks) {}
 
   bool is_first() const { return config.stage == 0; }
   bool is_last() const { return config.stage == config.num_stages - 1; }
@@ -210,9 +208,8 @@ struct Stage::Impl {
 
   SequenceStates states;
   BatchInput input;
-  std::optional<SamplerWorkspace> workspace;  // on the last stage
-  std::optional<uint64_t> last_step;          // in this epoch
-  std::vector<RankTiming> timings;            // [num_ranks], of the last step, each written by its rank
+  std::optional<uint64_t> last_step;  // in this epoch
+  std::vector<RankTiming> timings;    // [num_ranks], of the last step, each written by its rank
   EpochLinks links;
   RankThreads threads;  // last, so that it ends before what it uses
 };
@@ -287,11 +284,11 @@ void Stage::Impl::compute_rank(int rank, const BatchPlan& plan, std::vector<Sequ
   RankModel& model = *models[static_cast<size_t>(rank)];
   model.forward(input.model);
   if (!is_last()) return;
-  // One rank samples; the others would bring the same logits to the host, a megabyte a row.
-  RankModel::LogitsUser sample;
+  kernels::Backend& backend = *backends[static_cast<size_t>(rank)];
+  RankModel::LogitsUser sample;  // by one rank: all have the same logits
   if (rank == 0) {
     sample = [&](int64_t first, const kernels::Tensor& logits) {
-      sample_rows(plan, input, first, logits, *workspace, samples);
+      sample_rows(plan, input, first, backend, logits, samples);
     };
   }
   model.compute_logits(input.model, sample);

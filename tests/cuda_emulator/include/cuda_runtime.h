@@ -236,6 +236,11 @@ inline int __all_sync(unsigned int mask, int predicate,
 int atomicAdd(int* memory, int value);
 unsigned int atomicAdd(unsigned int* memory, unsigned int value);
 unsigned long long atomicAdd(unsigned long long* memory, unsigned long long value);
+inline unsigned int __float_as_uint(float x) {
+  unsigned int bits;
+  __builtin_memcpy(&bits, &x, 4);
+  return bits;
+}
 // One more than the index of the lowest bit that is set; 0 without one.
 inline int __ffs(int bits) {
   return __builtin_ffs(bits);

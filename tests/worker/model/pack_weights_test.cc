@@ -194,6 +194,7 @@ class FullBackend final : public kernels::Backend {
   void do_paged_attention(Tensor, Tensor, const kernels::KvLayer&,
                           std::span<const kernels::AttentionChunk>) override {}
   void do_gather_rows(Tensor, Tensor, std::span<const int32_t>) override {}
+  void do_sample(Tensor, std::span<const kernels::SampleRow>, std::span<kernels::SampledToken>) override {}
   void do_all_reduce(Tensor) override {}
   void do_all_gather_columns(Tensor, Tensor) override {}
 };

@@ -1,9 +1,11 @@
 #include "tests/worker/sampling/sampler_oracle.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <numeric>
+
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/philox.h"
+#include "tests/kernels/oracle.h"
 
 namespace octet::worker {
 namespace {
@@ -14,23 +16,7 @@ bool ends_with(const std::vector<TokenId>& tokens, std::span<const TokenId> tail
   return tokens.size() >= tail.size() && std::equal(tail.begin(), tail.end(), tokens.end() - tail.size());
 }
 
-std::vector<double> softmax(const std::vector<double>& logits) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  std::vector<double> probabilities;
-  double sum = 0;
-  for (const double logit : logits) sum += std::exp(logit - largest);
-  for (const double logit : logits) probabilities.push_back(std::exp(logit - largest) / sum);
-  return probabilities;
-}
-
 }  // namespace
-
-std::vector<TokenId> oracle_ranking(const std::vector<double>& values) {
-  std::vector<TokenId> ids(values.size());
-  std::iota(ids.begin(), ids.end(), TokenId{0});
-  std::stable_sort(ids.begin(), ids.end(), [&](TokenId a, TokenId b) { return values[a] > values[b]; });
-  return ids;
-}
 
 std::vector<double> oracle_logits(std::span<const float> raw, const AdmittedSequence& sequence) {
   const SamplingParams& p = sequence.sampling;
@@ -58,50 +44,35 @@ std::vector<double> oracle_logits(std::span<const float> raw, const AdmittedSequ
   return logits;
 }
 
+TokenId oracle_choice(std::span<const float> raw, const AdmittedSequence& sequence) {
+  const SamplingParams& p = sequence.sampling;
+  const std::vector<double> logits = oracle_logits(raw, sequence);
+  if (p.temperature == 0) return kernels::oracle::ranking(logits).front();
+  const auto position = static_cast<uint32_t>(sequence.tokens.size());
+  return kernels::oracle::pick(oracle_probabilities(raw, sequence),
+                               kernels::uniform_draw(p.seed, p.choice_index, position));
+}
+
 std::vector<double> oracle_probabilities(std::span<const float> raw, const AdmittedSequence& sequence) {
   const SamplingParams& p = sequence.sampling;
-  std::vector<double> logits = oracle_logits(raw, sequence);
-  for (double& logit : logits) logit /= double{p.temperature};
-
-  std::vector<double> probabilities = softmax(logits);
-  const double largest = *std::max_element(probabilities.begin(), probabilities.end());
-  for (TokenId id = 0; id < logits.size(); ++id) {
-    if (probabilities[id] < double{p.min_p} * largest) logits[id] = kBanned;
-  }
-  const std::vector<TokenId> ranking = oracle_ranking(logits);
-  if (p.top_k > 0) {
-    for (size_t rank = p.top_k; rank < ranking.size(); ++rank) logits[ranking[rank]] = kBanned;
-  }
-  probabilities = softmax(logits);
-  if (p.top_p < 1) {
-    double sum = 0;
-    for (const TokenId id : ranking) {
-      if (sum >= double{p.top_p}) logits[id] = kBanned;
-      sum += probabilities[id];
-    }
-  }
-  return softmax(logits);
+  kernels::SampleRow filters;
+  filters.temperature = p.temperature;
+  filters.top_k = p.top_k;
+  filters.top_p = p.top_p;
+  filters.min_p = p.min_p;
+  return kernels::oracle::probabilities(oracle_logits(raw, sequence), filters);
 }
 
-TokenId oracle_pick(const std::vector<double>& probabilities, double draw) {
-  double sum = 0;
-  TokenId last = 0;
-  for (TokenId id = 0; id < probabilities.size(); ++id) {
-    if (probabilities[id] == 0) continue;
-    last = id;
-    sum += probabilities[id];
-    if (sum > draw) break;
-  }
-  return last;
-}
-
-std::vector<double> oracle_logprobs(std::span<const float> raw) {
-  std::vector<double> logprobs(raw.begin(), raw.end());
-  double sum = 0;
-  const double largest = *std::max_element(logprobs.begin(), logprobs.end());
-  for (const double logit : logprobs) sum += std::exp(logit - largest);
-  for (double& logit : logprobs) logit -= largest + std::log(sum);
-  return logprobs;
+std::optional<ScoredToken> sample_next(SequenceSampler& sampler, std::vector<float> logits) {
+  const auto vocab_size = static_cast<int64_t>(logits.size());
+  static const auto ranks = kernels::make_cpu_ranks({});
+  const kernels::SampleRow row = sampler.next_row();
+  kernels::SampledToken sampled;
+  ranks.front()->sample(kernels::Tensor(logits.data(), kernels::DType::kFloat32, {1, vocab_size}), {&row, 1},
+                        {&sampled, 1});
+  if (!sampled.is_finite) return std::nullopt;
+  sampler.add(sampled.token);
+  return scored_token(sampled);
 }
 
 }  // namespace octet::worker

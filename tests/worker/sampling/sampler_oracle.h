@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "worker/batch/batch_plan.h"
+#include "worker/sampling/sampler.h"
 
 namespace octet::worker {
 
@@ -14,11 +15,11 @@ namespace octet::worker {
 std::vector<double> oracle_logits(std::span<const float> raw, const AdmittedSequence& sequence);
 // The probabilities after temperature, min_p, top_k and top_p; 0 for a token filtered out. [vocab_size]
 std::vector<double> oracle_probabilities(std::span<const float> raw, const AdmittedSequence& sequence);
-// The token at which the probabilities, in order of ids, first sum to more than `draw`.
-TokenId oracle_pick(const std::vector<double>& probabilities, double draw);
-// log-softmax of the raw logits.
-std::vector<double> oracle_logprobs(std::span<const float> raw);
-// All ids, the largest value first, equal ones by rising id.
-std::vector<TokenId> oracle_ranking(const std::vector<double>& values);
+// The next token.
+TokenId oracle_choice(std::span<const float> raw, const AdmittedSequence& sequence);
+
+// What the sampler under test chooses from its next position's logits, on a CPU; it counts the token. nullopt
+// when the logits are not finite.
+std::optional<ScoredToken> sample_next(SequenceSampler& sampler, std::vector<float> logits);
 
 }  // namespace octet::worker

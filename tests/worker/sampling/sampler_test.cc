@@ -6,7 +6,9 @@
 
 #include <limits>
 #include <random>
+#include <tuple>
 
+#include "tests/kernels/oracle.h"
 #include "tests/worker/sampling/sampler_oracle.h"
 
 namespace octet::worker {
@@ -37,10 +39,9 @@ AdmittedSequence greedy(std::vector<TokenId> prompt, std::vector<TokenId> output
 
 // The tokens that `count` draws from the same logits give.
 std::vector<TokenId> draw(const AdmittedSequence& s, const std::vector<float>& logits, int count) {
-  SamplerWorkspace workspace(static_cast<uint32_t>(logits.size()));
   SequenceSampler sampler(s);
   std::vector<TokenId> tokens;
-  for (int i = 0; i < count; ++i) tokens.push_back(sampler.sample(logits, workspace).value().token);
+  for (int i = 0; i < count; ++i) tokens.push_back(sample_next(sampler, logits).value().token);
   return tokens;
 }
 
@@ -112,13 +113,12 @@ TEST(Sampler, SameSeedSameTokensWhateverTheOrder) {
     alone.push_back(draw(s, logits, kNumTokens));
     samplers.emplace_back(s);
   }
-  SamplerWorkspace workspace(6);
   std::vector<std::vector<TokenId>> mixed(kNumSequences);
   std::mt19937 random(1);
   for (int n = 0; n < kNumSequences * kNumTokens;) {
     const size_t i = random() % kNumSequences;
     if (mixed[i].size() == kNumTokens) continue;
-    mixed[i].push_back(samplers[i].sample(logits, workspace)->token);
+    mixed[i].push_back(sample_next(samplers[i], logits)->token);
     ++n;
   }
   EXPECT_EQ(mixed, alone);
@@ -149,25 +149,25 @@ TEST(Sampler, ReturnsRawLogprobsWhenAsked) {
   AdmittedSequence s = greedy({0});
   s.sampling.logit_bias = {{2, 10}};
   s.sampling.logprobs = 2;
-  SamplerWorkspace workspace(4);
-  const std::optional<ScoredToken> token = SequenceSampler(s).sample(logits, workspace);
+  SequenceSampler sampler(s);
+  const std::optional<ScoredToken> token = sample_next(sampler, logits);
   EXPECT_EQ(token->token, 2);
-  EXPECT_NEAR(token->logprob, oracle_logprobs(logits)[2], 1e-6);
+  EXPECT_NEAR(token->logprob, kernels::oracle::logprobs(logits)[2], 1e-6);
   EXPECT_THAT(token->top_tokens, ElementsAre(1, 2));
   s.sampling.logprobs = 0;
-  EXPECT_THAT(SequenceSampler(s).sample(logits, workspace)->top_tokens, testing::IsEmpty());
+  SequenceSampler without(s);
+  EXPECT_THAT(sample_next(without, logits)->top_tokens, testing::IsEmpty());
 }
 
 TEST(Sampler, RefusesLogitsThatAreNotFiniteAndStaysAsItWas) {
   const std::vector<float> logits = {0.5F, 0.6F, 0.7F};
   AdmittedSequence s = sequence({0});
   s.sampling.seed = 5;
-  SamplerWorkspace workspace(3);
   SequenceSampler sampler(s);
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity}) {
-    EXPECT_FALSE(sampler.sample(std::vector<float>{0, bad, 1}, workspace).has_value());
+    EXPECT_FALSE(sample_next(sampler, {0, bad, 1}).has_value());
   }
-  EXPECT_EQ(sampler.sample(logits, workspace)->token, draw(s, logits, 1).front());
+  EXPECT_EQ(sample_next(sampler, logits)->token, draw(s, logits, 1).front());
 }
 
 TEST(Sampler, TopKBeyondTheVocabularyKeepsAll) {
@@ -253,10 +253,41 @@ TEST(Sampler, SurvivesNumbersAtTheEndsOfTheirRanges) {
   EXPECT_THAT(draw(s, {kMax, -kMax, -kMax}, 50), AllOf(Each(AnyOf(0, 1)), Contains(0), Contains(1)));
 }
 
-TEST(Sampler, KnowsThePromptsTokens) {
-  const SequenceSampler sampler(sequence({5, 6, 7}, {8}));
-  EXPECT_EQ(sampler.prompt_token(0), 5);
-  EXPECT_EQ(sampler.prompt_token(2), 7);
+TEST(Sampler, ScoresThePromptsTokensWithTheAlternativesAskedFor) {
+  AdmittedSequence s = sequence({5, 6, 7}, {8});
+  s.sampling.logprobs = 4;
+  EXPECT_EQ(SequenceSampler(s).prompt_row(0).scored_token, 5u);
+  EXPECT_EQ(SequenceSampler(s).prompt_row(2).scored_token, 7u);
+  EXPECT_EQ(SequenceSampler(s).prompt_row(2).num_top, 0u);
+  s.sampling.prompt_logprobs = 3;
+  EXPECT_EQ(SequenceSampler(s).prompt_row(2).num_top, 3u);
+}
+
+TEST(Sampler, EditsEachTokenOnceByRisingId) {
+  AdmittedSequence s = sequence({4, 2}, {9, 4});
+  s.sampling.frequency_penalty = 1;
+  s.sampling.bad_words = {{7}, {4}};
+  s.sampling.min_tokens = 9;
+  s.sampling.suppressed_before_min_tokens = {7, 0};
+  s.sampling.logit_bias = {{2, 0.5F}, {4, 3.0F}, {11, 1.0F}};
+  SequenceSampler sampler(s);
+  const kernels::SampleRow row = sampler.next_row();
+  std::vector<std::tuple<uint32_t, float, bool, uint32_t>> edits;
+  for (const kernels::LogitEdit& e : row.edits) {
+    edits.emplace_back(e.token, e.bias, e.penalized, e.num_generated);
+  }
+  using Edit = std::tuple<uint32_t, float, bool, uint32_t>;
+  EXPECT_THAT(edits,
+              ElementsAre(Edit(0, -kInfinity, false, 0), Edit(2, 0.5F, true, 0), Edit(4, -kInfinity, true, 1),
+                          Edit(7, -kInfinity, false, 0), Edit(9, 0, true, 1), Edit(11, 1, false, 0)));
+  EXPECT_EQ(row.position, 4u);
+}
+
+TEST(Sampler, HandsOnWhichTokensAreAllowed) {
+  const std::vector<uint32_t> allowed = {6};
+  SequenceSampler sampler(sequence({0}));
+  EXPECT_EQ(sampler.next_row(allowed).allowed.data(), allowed.data());
+  EXPECT_TRUE(sampler.next_row().allowed.empty());
 }
 
 }  // namespace

@@ -1,26 +1,26 @@
-#include "worker/sampling/philox.h"
+#include "kernels/philox.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-namespace octet::worker {
+namespace octet::kernels {
 namespace {
 
 // Random123's kat_vectors, the lines "philox4x32 10".
 TEST(Philox, GivesThePublishedKnownAnswers) {
-  EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}),
-            (PhiloxCounter{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
-            (PhiloxCounter{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
-  EXPECT_EQ(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
-            (PhiloxCounter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+  EXPECT_EQ(philox4x32({{0, 0, 0, 0}}, {{0, 0}}),
+            (PhiloxCounter{{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}}));
+  EXPECT_EQ(philox4x32({{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}}, {{0xffffffff, 0xffffffff}}),
+            (PhiloxCounter{{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}}));
+  EXPECT_EQ(philox4x32({{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}, {{0xa4093822, 0x299f31d0}}),
+            (PhiloxCounter{{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}}));
 }
 
 TEST(UniformDraw, MapsSeedChoiceAndPositionAsDocumented) {
   const uint64_t seed = 0x299f31d0a4093822;
-  const PhiloxCounter words = philox4x32({7, 3, 0, 0}, {0xa4093822, 0x299f31d0});
-  const uint64_t integer = (uint64_t{words[1]} << 32 | words[0]) >> 12;
+  const PhiloxCounter output = philox4x32({{7, 3, 0, 0}}, {{0xa4093822, 0x299f31d0}});
+  const uint64_t integer = (uint64_t{output.words[1]} << 32 | output.words[0]) >> 12;
   EXPECT_EQ(uniform_draw(seed, 3, 7), (static_cast<double>(integer) + 0.5) / 4503599627370496.0);
 }
 
@@ -54,4 +54,4 @@ TEST(UniformDraw, IsUniformAndNeverZeroOrOne) {
 }
 
 }  // namespace
-}  // namespace octet::worker
+}  // namespace octet::kernels
