@@ -28,7 +28,8 @@ RULES = {
     "worker/model/": ("base/check base/status kernels worker/batch worker/checkpoint", "absl boost"),
     "worker/link/": ("base/check base/status base/clock", "absl boost"),
     "worker/stage/": (
-        "base/check base/status base/clock base/log kernels worker/batch worker/checkpoint worker/link worker/model worker/sampling",
+        "base/check base/status base/clock base/log base/sentencepiece_model base/utf8 kernels worker/batch worker/checkpoint worker/link"
+        " worker/model worker/sampling",
         "absl",
     ),
     "worker/engine/": (
@@ -49,12 +50,13 @@ RULES = {
         "absl boost spdlog",
     ),
     "router/api/": (
-        "base octet/v1 router/generation router/metrics router/request router/tokenizer",
+        "base octet/v1 router/generation router/grammar router/metrics router/request router/tokenizer",
         "absl boost grpc protobuf spdlog",
     ),
     "router/": ("base octet/v1 router", "absl boost grpc prometheus protobuf spdlog"),
     "tools/bench/machine/": ("base/clock", ""),
     "tools/bench/kernels/": ("base kernels tools/bench/machine", "absl benchmark"),
+    "tools/bench/constraints/": ("base router/grammar worker/batch worker/sampling", "absl"),
     "tools/bench/model/": ("base kernels/cpu/cpu_backend kernels/packed_weight tools/bench/process_memory worker/batch worker/stage", "absl"),
     "tools/gpu_check/": ("base/check kernels tests/kernels/oracle", ""),
     "tools/weight_error/": ("base kernels worker/checkpoint worker/model", "absl"),

@@ -42,6 +42,38 @@ void set_stop(const v1::StopConditions& stop, RequestDraft& draft) {
   draft.include_stop = stop.include_stop();
 }
 
+std::optional<StructuredOutput> to_structured_output(const v1::StructuredOutput& given) {
+  using Kind = StructuredOutput::Kind;
+  StructuredOutput output;
+  const auto set = [&](Kind kind, const std::string& source, const char* field) {
+    output.kind = kind;
+    output.source = source;
+    output.field = std::string("structured_output.") + field;
+  };
+  switch (given.kind_case()) {
+    case v1::StructuredOutput::kJsonSchema:
+      set(Kind::kJsonSchema, given.json_schema(), "json_schema");
+      return output;
+    case v1::StructuredOutput::kJsonObject:
+      set(Kind::kJsonObject, "", "json_object");
+      if (!given.json_object()) return std::nullopt;
+      return output;
+    case v1::StructuredOutput::kRegex:
+      set(Kind::kRegex, given.regex(), "regex");
+      return output;
+    case v1::StructuredOutput::kGrammar:
+      set(Kind::kGrammar, given.grammar(), "grammar");
+      return output;
+    case v1::StructuredOutput::kChoices:
+      set(Kind::kChoice, "", "choices");
+      output.choices.assign(given.choices().texts().begin(), given.choices().texts().end());
+      return output;
+    case v1::StructuredOutput::KIND_NOT_SET:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 RequestDraft to_draft(const v1::GenerateRequest& request) {
@@ -68,6 +100,7 @@ RequestDraft to_draft(const v1::GenerateRequest& request) {
   draft.request_id = request.request_id();
   if (request.has_priority()) draft.priority = request.priority();
   draft.session = request.session();
+  draft.structured_output = to_structured_output(request.structured_output());
   return draft;
 }
 

@@ -113,6 +113,7 @@ absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const CompletionReque
     draft.prompt = prompt;
     if (!requests.empty()) {
       draft.request_id = requests.front().request_id;
+      if (requests.front().constraint) draft.automaton = requests.front().constraint->automaton;
       draft.seed = requests.front().sampling.seed + requests.size();
     }
     absl::StatusOr<ValidatedRequest> request = validate(std::move(draft), validation, arrival);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "router/api/json_fields.h"
 #include "router/api/openai_messages.h"
+#include "router/api/structured_output_fields.h"
 #include "router/request/validated_request.h"
 
 namespace octet::router {
@@ -53,6 +54,7 @@ void read_common(JsonFields& fields, RequestDraft& draft, StreamOptions& stream)
   draft.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   draft.include_stop = fields.boolean("include_stop_str_in_output").value_or(false);
   draft.stop_token_ids = fields.integers("stop_token_ids");
+  draft.structured_output = read_structured_output(fields);
   draft.bad_words = fields.strings("bad_words");
   draft.timeout_seconds = fields.number("timeout");
   draft.priority = fields.integer("priority");
@@ -150,7 +152,6 @@ void refuse_unsupported_chat_fields(JsonFields& fields) {
   }
   fields.refuse_unless("tool_choice", "none");
   fields.refuse_unless("function_call", "none");
-  fields.refuse_unless("response_format", {{"type", "text"}});
   fields.refuse_unless("modalities", json::array{"text"});
   fields.refuse_unless("store", false);
   fields.refuse_unless("reasoning_effort", "none");

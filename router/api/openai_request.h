@@ -2,7 +2,7 @@
 // name; "user" or "prompt_cache_key" names the session, "metadata" and "safety_identifier" only label a
 // request. Extensions beside OpenAI's fields: top_k, min_p, repetition_penalty, min_tokens, ignore_eos,
 // stop_token_ids, bad_words, include_stop_str_in_output, prompt_logprobs, timeout (seconds), priority,
-// request_id.
+// request_id, and those of structured_output_fields.h.
 #pragma once
 
 #include <boost/json/fwd.hpp>

@@ -30,6 +30,12 @@ void set_sampling(const ValidatedRequest& request, uint32_t choice_index, v1::Se
     out.set_min_tokens(request.min_tokens);
     out.mutable_suppressed_before_min_tokens()->Add(suppressed.begin(), suppressed.end());
   }
+  if (request.constraint) {
+    v1::TokenConstraint& constraint = *out.mutable_constraint();
+    constraint.set_automaton(*request.constraint->automaton);
+    constraint.mutable_end_token_ids()->Add(request.stop_token_ids.begin(), request.stop_token_ids.end());
+    constraint.set_begins_text(request.constraint->begins_text);
+  }
   if (request.logprobs) out.set_logprobs(*request.logprobs);
   // All choices have one prompt: its scores come once.
   if (request.prompt_logprobs && choice_index == 0) out.set_prompt_logprobs(*request.prompt_logprobs);

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "router/grammar/structured_output.h"
 #include "router/request/tenant.h"
 #include "router/tokenizer/chat_template.h"
 
@@ -53,6 +55,10 @@ struct RequestDraft {
   std::optional<int64_t> prompt_logprobs;
   std::string request_id;
   std::optional<double> timeout_seconds;
+
+  std::optional<StructuredOutput> structured_output;
+  // What structured_output was compiled to before, for another prompt of the same request.
+  std::shared_ptr<const std::string> automaton;
 
   Tenant tenant;  // the API's to fill in, not the client's
   std::optional<int64_t> priority;

@@ -9,6 +9,7 @@
 #include "router/request/request_id.h"
 #include "router/request/validate_sampling.h"
 #include "router/request/validated_request.h"
+#include "router/tokenizer/detokenizer.h"
 
 namespace octet::router {
 namespace {
@@ -143,6 +144,33 @@ absl::Status read_choices(const RequestDraft& draft, const RequestLimits& limits
   return absl::OkStatus();
 }
 
+// Of a request whose prompt and choices are known.
+absl::Status read_structured_output(const RequestDraft& draft, const ValidationContext& context,
+                                    ValidatedRequest& request) {
+  if (!draft.structured_output) return absl::OkStatus();
+  if (draft.ignore_eos) {
+    return invalid_field("ignore_eos",
+                         "is not allowed with a structured output, which ends where it is whole");
+  }
+  OutputConstraint constraint;
+  constraint.automaton = draft.automaton;
+  if (constraint.automaton == nullptr) {
+    absl::StatusOr<std::string> automaton = compile_structured_output(*draft.structured_output);
+    if (!automaton.ok()) return automaton.status();
+    constraint.automaton = std::make_shared<const std::string>(*std::move(automaton));
+  }
+  const uint64_t num_bytes = constraint.automaton->size() * request.num_choices;
+  if (num_bytes > context.limits.max_automaton_bytes) {
+    return invalid_field(
+        "n", absl::StrCat(request.num_choices, " choices of a structured output with an automaton of ",
+                          constraint.automaton->size(), " bytes; at most ",
+                          context.limits.max_automaton_bytes, " bytes together"));
+  }
+  constraint.begins_text = Detokenizer::after(context.tokenizer, request.prompt).at_text_start();
+  request.constraint = std::move(constraint);
+  return absl::OkStatus();
+}
+
 absl::Status read_queueing(RequestDraft& draft, const RequestLimits& limits, ValidatedRequest& request) {
   const int32_t best = draft.tenant.best_priority;
   const auto priority = integer_in("priority", draft.priority, std::max(best, 0), best, kMaxPriority);
@@ -213,6 +241,8 @@ absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationCo
   if (!prompt.ok()) return prompt.status();
   request.prompt = *std::move(prompt);
   status = read_lengths(draft, context, request);
+  if (!status.ok()) return status;
+  status = read_structured_output(draft, context, request);
   if (!status.ok()) return status;
   return request;
 }

@@ -45,6 +45,12 @@ struct Sampling {
   uint64_t seed = 0;  // the client's, or drawn
 };
 
+// What the output has to match.
+struct OutputConstraint {
+  std::shared_ptr<const std::string> automaton;  // serialised (base/byte_automaton.h)
+  bool begins_text = false;                      // no text stands before the output
+};
+
 struct ValidatedRequest {
   std::string request_id;       // the client's, or made
   std::vector<TokenId> prompt;  // at least one token
@@ -61,6 +67,7 @@ struct ValidatedRequest {
   uint32_t num_choices = 1;
   std::optional<uint32_t> logprobs;  // number of alternatives
   std::optional<uint32_t> prompt_logprobs;
+  std::optional<OutputConstraint> constraint;
   Time deadline = kNoDeadline;
   Tenant tenant;
   int32_t priority = 0;  // lower runs first; within kMinPriority and kMaxPriority
@@ -79,6 +86,7 @@ struct RequestLimits {
   uint32_t max_logprobs = 20;
   uint32_t max_messages = 1024;
   uint32_t max_session_bytes = 256;
+  uint64_t max_automaton_bytes = 4 << 20;  // of all choices together
   Duration max_timeout = std::chrono::hours(1);
   Duration default_timeout = std::chrono::minutes(10);
 };

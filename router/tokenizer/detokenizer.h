@@ -24,6 +24,8 @@ class Detokenizer {
   std::string add(TokenId token);
   // What is left at the end: each byte of an incomplete character as U+FFFD.
   std::string finish();
+  // Whether a space that begins the next token would be dropped.
+  bool at_text_start() const { return at_start_; }
   // Bytes of an incomplete character that wait for its others.
   size_t num_pending_bytes() const { return pending_.size(); }
 

@@ -19,7 +19,12 @@ def deployment(tmp_path):
 
 
 def long_request(seed, num_tokens=400):
+    """Every other one is held to a regular expression, whose place a new epoch has to find again."""
     from octet.v1 import generation_pb2 as pb
+    if seed % 2:
+        return generate_request(text="Tell me more.", sampling=pb.SamplingParams(temperature=1, seed=seed), logprobs=0,
+                                stop=pb.StopConditions(max_tokens=num_tokens),
+                                structured_output=pb.StructuredOutput(regex="([a-z]{1,9} ){9000}"))
     return generate_request(text="Tell me more.", sampling=pb.SamplingParams(temperature=1, seed=seed), logprobs=0,
                             stop=pb.StopConditions(max_tokens=num_tokens, ignore_eos=True))
 

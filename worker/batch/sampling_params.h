@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "worker/batch/token_constraint.h"
 #include "worker/batch/tokens.h"
 
 namespace octet::worker {
@@ -33,6 +34,7 @@ struct SamplingParams {
   uint32_t min_tokens = 0;
   std::optional<uint32_t> logprobs;         // alternatives to return with each output token
   std::optional<uint32_t> prompt_logprobs;  // the same for prompt tokens
+  std::optional<TokenConstraint> constraint = std::nullopt;
 
   bool operator==(const SamplingParams&) const = default;
 };

@@ -25,7 +25,8 @@ struct SequenceSample {
   SequenceId id = 0;
   std::optional<ScoredToken> token;
   std::vector<ScoredToken> prompt_logprobs;
-  bool not_finite = false;  // the logits held NaN or infinity
+  bool not_finite = false;   // the logits held NaN or infinity
+  std::string refusal = {};  // not empty: the sequence's constraint lets no token follow, and why
 };
 
 struct StepResult {

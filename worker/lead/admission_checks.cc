@@ -72,6 +72,11 @@ std::optional<Refusal> refuse_biases(const SamplingParams& sampling, uint32_t vo
     if (word.empty()) return invalid("sampling.bad_words: a bad word needs at least 1 token, 0 given");
     if (auto refusal = refuse_tokens("sampling.bad_words", word, vocab_size)) return refusal;
   }
+  if (sampling.constraint) {
+    auto refusal =
+        refuse_tokens("sampling.constraint.end_token_ids", sampling.constraint->end_tokens, vocab_size);
+    if (refusal) return refusal;
+  }
   return refuse_tokens("sampling.suppressed_before_min_tokens", sampling.suppressed_before_min_tokens,
                        vocab_size);
 }

@@ -17,7 +17,7 @@ std::optional<std::string> contradiction(const PlanInFlight::Chunk& chunk, const
   if (sample.id != chunk.id) {
     return sentence("a sample of sequence ", sample.id, " where one of sequence ", chunk.id, " belongs");
   }
-  if (sample.not_finite) return std::nullopt;
+  if (sample.not_finite || !sample.refusal.empty()) return std::nullopt;
   if (sample.token.has_value() != chunk.samples) {
     return sentence(
         chunk.samples ? "no token for sequence " : "a token for the unfinished prefill of sequence ",

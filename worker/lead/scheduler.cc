@@ -40,6 +40,16 @@ SchedulerConfig checked(const SchedulerConfig& c) {
   return c;
 }
 
+// Of a sequence for which the last stage could not choose a token.
+Refusal refusal_of(const SequenceSample& sample, const Sequence& sequence) {
+  if (!sample.refusal.empty()) {
+    return {.kind = Refusal::Kind::kInvalid, .message = "structured output: " + sample.refusal};
+  }
+  return {.kind = Refusal::Kind::kInternal,
+          .message = "the model's logits hold NaN or infinity after " +
+                     std::to_string(sequence.num_tokens()) + " tokens"};
+}
+
 }  // namespace
 
 struct Scheduler::State {
@@ -308,11 +318,9 @@ SequenceUpdate Scheduler::State::commit_chunk(const PlanInFlight::Chunk& chunk, 
                                               Sequence& sequence) {
   SequenceUpdate update;
   update.id = chunk.id;
-  if (sample != nullptr && sample->not_finite) {
-    update.failure = Refusal{.kind = Refusal::Kind::kInternal,
-                             .message = "the model's logits hold NaN or infinity after " +
-                                        std::to_string(sequence.num_tokens()) + " tokens"};
-    sequence.forget_blocks(pool);
+  if (sample != nullptr && (sample->not_finite || !sample->refusal.empty())) {
+    update.failure = refusal_of(*sample, sequence);
+    if (sample->not_finite) sequence.forget_blocks(pool);
     end(sequence);
     return update;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_automaton.h"
 #include "base/status.h"
 
 namespace octet::worker {
@@ -27,6 +28,16 @@ absl::Status check_float(const FloatField& field) {
   return invalid_field(field.name,
                        absl::StrCat("must be ", field.open_below ? "above " : "at least ", field.min,
                                     " and at most ", field.max, ", given ", field.value));
+}
+
+absl::Status check_constraint(const v1::TokenConstraint& message, const WireLimits& limits) {
+  if (message.automaton().size() > kMaxAutomatonBytes) {
+    return invalid_field(
+        "sampling.constraint.automaton",
+        absl::StrCat("at most ", kMaxAutomatonBytes, " bytes, given ", message.automaton().size()));
+  }
+  return check_tokens("sampling.constraint.end_token_ids", message.end_token_ids(), kMaxStopTokens,
+                      limits.vocab_size);
 }
 
 absl::Status check_sampling(const v1::SequenceSampling& message, const WireLimits& limits) {
@@ -66,6 +77,7 @@ absl::Status check_sampling(const v1::SequenceSampling& message, const WireLimit
   if (message.prompt_logprobs() > kMaxTopLogprobs) {
     return above("sampling.prompt_logprobs", kMaxTopLogprobs, message.prompt_logprobs());
   }
+  if (const absl::Status status = check_constraint(message.constraint(), limits); !status.ok()) return status;
   return check_tokens("sampling.suppressed_before_min_tokens", message.suppressed_before_min_tokens(),
                       kMaxStopTokens, limits.vocab_size);
 }
@@ -135,6 +147,12 @@ absl::StatusOr<SamplingParams> from_proto(const v1::SequenceSampling& message, c
   sampling.min_tokens = message.min_tokens();
   if (message.has_logprobs()) sampling.logprobs = message.logprobs();
   if (message.has_prompt_logprobs()) sampling.prompt_logprobs = message.prompt_logprobs();
+  if (message.has_constraint()) {
+    sampling.constraint.emplace();
+    sampling.constraint->automaton = std::make_shared<const std::string>(message.constraint().automaton());
+    sampling.constraint->end_tokens = to_vector(message.constraint().end_token_ids());
+    sampling.constraint->begins_text = message.constraint().begins_text();
+  }
   return sampling;
 }
 
@@ -157,6 +175,12 @@ void to_proto(const SamplingParams& sampling, v1::SequenceSampling* message) {
   message->set_min_tokens(sampling.min_tokens);
   if (sampling.logprobs) message->set_logprobs(*sampling.logprobs);
   if (sampling.prompt_logprobs) message->set_prompt_logprobs(*sampling.prompt_logprobs);
+  if (sampling.constraint) {
+    v1::TokenConstraint* const constraint = message->mutable_constraint();
+    constraint->set_automaton(*sampling.constraint->automaton);
+    append(sampling.constraint->end_tokens, constraint->mutable_end_token_ids());
+    constraint->set_begins_text(sampling.constraint->begins_text);
+  }
 }
 
 void to_proto(const ScoredToken& token, v1::ScoredToken* message) {

@@ -8,6 +8,7 @@
 namespace octet::worker {
 namespace {
 
+constexpr size_t kMaxRefusalBytes = 1024;
 constexpr size_t kMaxNameBytes = 256;    // of an address, a digest, a backend
 constexpr uint32_t kMaxCount = 1 << 20;  // of stages, ranks, layers: more is no pipeline
 
@@ -80,6 +81,7 @@ absl::StatusOr<SequenceSample> from_proto(const v1::SequenceSample& message, con
   SequenceSample sample;
   sample.id = message.sequence_id();
   sample.not_finite = message.not_finite();
+  sample.refusal = message.refusal().substr(0, kMaxRefusalBytes);
   if (message.has_token()) {
     absl::StatusOr<ScoredToken> token = from_proto(message.token(), limits);
     if (!token.ok()) return token.status();
@@ -149,6 +151,7 @@ void to_proto(const StepResult& result, v1::StepResult* message) {
     if (sample.token) to_proto(*sample.token, to->mutable_token());
     for (const ScoredToken& token : sample.prompt_logprobs) to_proto(token, to->add_prompt_logprobs());
     to->set_not_finite(sample.not_finite);
+    to->set_refusal(sample.refusal);
   }
   v1::StepTiming* timing = message->mutable_timing();
   timing->set_compute_ns(result.timing.compute_ns);

@@ -1,6 +1,7 @@
 #include "worker/stage/sequence_states.h"
 
 #include <algorithm>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 
@@ -31,13 +32,21 @@ absl::Status SequenceStates::release_and_admit(const BatchPlan& plan) {
     state.num_tokens = static_cast<uint32_t>(sequence.tokens.size());
     state.num_computed = static_cast<uint32_t>(sequence.cached_blocks.size()) * limits_.block_size;
     state.block_table.assign(sequence.cached_blocks.begin(), sequence.cached_blocks.end());
-    if (role_ == StageRole::kSamples) state.sampler.emplace(sequence);
+    if (constraints_ != nullptr) {
+      state.sampler.emplace(sequence);
+      if (sequence.sampling.constraint) state.constraint = begin_constraint(sequence);
+    }
     states_.insert_or_assign(sequence.id, std::move(state));
   }
   if (states_.size() > kMaxSequences) {
     return absl::InvalidArgumentError(absl::StrCat(states_.size(), " sequences, limit ", kMaxSequences));
   }
   return absl::OkStatus();
+}
+
+SequenceConstraint SequenceStates::begin_constraint(const AdmittedSequence& sequence) const {
+  const std::span<const TokenId> tokens(sequence.tokens);
+  return constraints_->begin(*sequence.sampling.constraint, tokens.subspan(sequence.num_prompt_tokens));
 }
 
 absl::Status SequenceStates::check_admitted(const AdmittedSequence& sequence) const {
@@ -78,6 +87,10 @@ absl::Status SequenceStates::check_sampling(const AdmittedSequence& sequence) co
       return contradiction(
           sequence.id, absl::StrCat("asks for ", *num_top, " alternatives, limit ", kernels::kMaxTopTokens));
     }
+  }
+  if (sampling.constraint &&
+      !std::all_of(sampling.constraint->end_tokens.begin(), sampling.constraint->end_tokens.end(), inside)) {
+    return contradiction(sequence.id, "its constraint has an end token outside the vocabulary");
   }
   for (const std::vector<TokenId>& word : sampling.bad_words) {
     if (word.empty() || !std::all_of(word.begin(), word.end(), inside)) {

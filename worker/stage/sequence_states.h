@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/batch/batch_plan.h"
+#include "worker/sampling/constraints.h"
 #include "worker/sampling/sampler.h"
 
 namespace octet::worker {
@@ -25,18 +26,18 @@ struct PlanLimits {
 
 struct SequenceState {
   uint32_t num_prompt_tokens = 0;
-  uint32_t num_tokens = 0;                 // prompt and output, as far as plans have sampled it
-  uint32_t num_computed = 0;               // tokens whose keys and values are in the cache
-  std::optional<uint64_t> last_step;       // of its last chunk
-  std::vector<int32_t> block_table;        // block ids, by position
-  std::optional<SequenceSampler> sampler;  // on the last stage
+  uint32_t num_tokens = 0;                       // prompt and output, as far as plans have sampled it
+  uint32_t num_computed = 0;                     // tokens whose keys and values are in the cache
+  std::optional<uint64_t> last_step;             // of its last chunk
+  std::vector<int32_t> block_table;              // block ids, by position
+  std::optional<SequenceSampler> sampler;        // on the last stage
+  std::optional<SequenceConstraint> constraint;  // on the last stage, for sequences that have one
 };
-
-enum class StageRole { kSamples, kHandsOver };
 
 class SequenceStates {
  public:
-  explicit SequenceStates(StageRole role) : role_(role) {}
+  // constraints: on the last stage, which samples; null on the others. Must outlive this.
+  explicit SequenceStates(Constraints* constraints) : constraints_(constraints) {}
 
   // Forgets every sequence; from here on these limits hold.
   void reset(const PlanLimits& limits);
@@ -52,13 +53,14 @@ class SequenceStates {
   absl::StatusOr<SequenceState*> advance(const SequenceChunk& chunk, uint64_t step);
 
  private:
+  SequenceConstraint begin_constraint(const AdmittedSequence& sequence) const;
   absl::Status check_admitted(const AdmittedSequence& sequence) const;
   absl::Status check_sampling(const AdmittedSequence& sequence) const;
   absl::Status check_chunk(const SequenceChunk& chunk, const SequenceState& state, uint64_t step) const;
   absl::Status check_block_ids(SequenceId id, const std::vector<BlockId>& blocks) const;
   absl::Status check_blocks(const SequenceChunk& chunk, const SequenceState& state) const;
 
-  StageRole role_;
+  Constraints* constraints_;
   PlanLimits limits_;
   std::unordered_map<SequenceId, SequenceState> states_;
 };

@@ -20,6 +20,7 @@
 #include "worker/stage/rank_threads.h"
 #include "worker/stage/sample_rows.h"
 #include "worker/stage/sequence_states.h"
+#include "worker/stage/token_texts.h"
 
 namespace octet::worker {
 namespace {
@@ -183,7 +184,10 @@ struct Stage::Impl {
         shape(std::move(stage_shape)),
         checkpoint(std::move(stage_checkpoint)),
         backends(std::move(ranks)),
-        states(is_last() ? StageRole::kSamples : StageRole::kHandsOver),
+        constraints(is_last()
+                        ? read_constraints(config.model_dir, static_cast<uint32_t>(shape.model.vocab_size))
+                        : std::optional<Constraints>()),
+        states(constraints ? &*constraints : nullptr),
         timings(static_cast<size_t>(config.num_ranks)),
         threads(config.num_ranks) {}
 
@@ -206,6 +210,7 @@ struct Stage::Impl {
   const std::vector<std::unique_ptr<kernels::Backend>> backends;  // [num_ranks]
   std::vector<std::unique_ptr<RankModel>> models;                 // [num_ranks]
 
+  std::optional<Constraints> constraints;  // on the last stage
   SequenceStates states;
   BatchInput input;
   std::optional<uint64_t> last_step;  // in this epoch

@@ -196,7 +196,21 @@ TEST_F(ChatTest, RefusesEveryBadFieldByName) {
            {R"("functions": [])", "functions"},
            {R"("function_call": "auto")", "function_call"},
            {R"("parallel_tool_calls": true)", "parallel_tool_calls"},
-           {R"("response_format": {"type": "json_object"})", "response_format"},
+           {R"("response_format": {"type": "xml"})", "response_format.type"},
+           {R"("response_format": {"type": "json_schema"})", "response_format.json_schema"},
+           {R"("response_format": {"type": "json_schema", "json_schema": {"name": "x"}})",
+            "response_format.json_schema.schema"},
+           {R"("response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}})",
+            "response_format.json_schema.schema"},
+           {R"("response_format": {"type": "json_object", "schema": {}})", "response_format.schema"},
+           {R"("response_format": {"type": "json_object"}, "guided_regex": "a")", "guided_regex"},
+           {R"("structured_outputs": {"json": {}, "regex": "a"})", "structured_outputs.regex"},
+           {R"("structured_outputs": {"structural_tag": "{}"})", "structured_outputs.structural_tag"},
+           {R"("guided_regex": "(a")", "guided_regex"},
+           {R"("guided_choice": [])", "guided_choice"},
+           {R"("guided_grammar": "x ::= y")", "guided_grammar"},
+           {R"("guided_json": "{")", "guided_json"},
+           {R"("guided_json": {}, "ignore_eos": true)", "ignore_eos"},
            {R"("audio": {})", "audio"},
            {R"("modalities": ["text", "audio"])", "modalities"},
            {R"("store": true)", "store"},
@@ -266,6 +280,32 @@ TEST_F(ChatTest, ReturnsPromptLogprobs) {
   ASSERT_EQ(positions.size(), 2U);
   EXPECT_TRUE(positions[0].is_null());
   EXPECT_EQ(positions[1].at("200").at("logprob"), -1.5);
+}
+
+// What each of them compiles to is tested in tests/router/grammar.
+TEST_F(ChatTest, StructuredOutputsReachTheGenerator) {
+  size_t num_constrained = 0;
+  for (const char* members : {
+           R"("response_format": {"type": "json_object"})",
+           R"("response_format": {"type": "json_schema",
+              "json_schema": {"name": "x", "strict": true, "schema": {"type": "integer"}}})",
+           R"("structured_outputs": {"json": {"type": "integer"}})",
+           R"("structured_outputs": {"choice": ["a", "b"]})",
+           R"("structured_outputs": {"json_object": true})",
+           R"("guided_json": "{\"type\": \"integer\"}")",
+           R"("guided_regex": "[ab]+")",
+           R"("guided_grammar": "root ::= \"a\"")",
+           R"("guided_choice": ["a", "b"], "n": 2)",
+       }) {
+    const auto answer = say_hi(members);
+    ASSERT_EQ(num_started(), ++num_constrained) << members << " " << answer->body;
+    const std::optional<OutputConstraint>& constraint = request(num_started() - 1).constraint;
+    ASSERT_TRUE(constraint.has_value()) << members;
+    EXPECT_FALSE(constraint->automaton->empty());
+    EXPECT_FALSE(constraint->begins_text);
+  }
+  say_hi(R"("structured_outputs": {"json_object": false})");
+  EXPECT_FALSE(request(num_started() - 1).constraint.has_value());
 }
 
 class ModelsTest : public ApiTest {};

@@ -351,7 +351,19 @@ TEST_F(GrpcApiTest, BadRequestsNameTheirField) {
   EXPECT_EQ(bad([](auto& r) { r.set_request_id("a\nb"); }), "request_id");
   EXPECT_EQ(bad([](auto& r) { r.set_priority(-101); }), "priority");
   EXPECT_EQ(bad([](auto& r) { r.set_session(std::string(257, 's')); }), "session");
-  EXPECT_EQ(count("invalid"), 21);
+  EXPECT_EQ(bad([](auto& r) { r.mutable_structured_output()->set_json_schema("{"); }),
+            "structured_output.json_schema");
+  EXPECT_EQ(bad([](auto& r) { r.mutable_structured_output()->set_regex("(a"); }), "structured_output.regex");
+  EXPECT_EQ(bad([](auto& r) { r.mutable_structured_output()->set_grammar(""); }),
+            "structured_output.grammar");
+  EXPECT_EQ(bad([](auto& r) { r.mutable_structured_output()->mutable_choices(); }),
+            "structured_output.choices");
+  EXPECT_EQ(bad([](auto& r) {
+              r.mutable_structured_output()->set_json_object(true);
+              r.mutable_stop()->set_ignore_eos(true);
+            }),
+            "ignore_eos");
+  EXPECT_EQ(count("invalid"), 26);
   EXPECT_EQ(lead_->num_started(), 0U);
 }
 

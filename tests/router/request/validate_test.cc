@@ -227,5 +227,36 @@ TEST(TokenizePrompt, DoesNotAskForRoomInTheContext) {
   EXPECT_EQ(tokenize_prompt(prompt, /*add_bos=*/false, nano_context()).value().size(), 64U);
 }
 
+TEST(Validate, StructuredOutputsAreCompiledAndKnowWhetherTheyBeginTheText) {
+  RequestDraft draft = draft_of("Hi");
+  draft.structured_output = {
+      .kind = StructuredOutput::Kind::kRegex, .source = "a+", .choices = {}, .field = "regex"};
+  const auto request = validate(draft, nano_context(), kNow);
+  ASSERT_TRUE(request.ok()) << request.status();
+  ASSERT_TRUE(request->constraint.has_value());
+  EXPECT_FALSE(request->constraint->begins_text);
+  // Another prompt of the same request takes what the first one compiled.
+  RequestDraft other = draft;
+  other.prompt = std::vector<int64_t>{nano_context().tokenizer->bos_id()};
+  other.automaton = request->constraint->automaton;
+  const auto shared = validate(other, nano_context(), kNow);
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  EXPECT_EQ(shared->constraint->automaton, request->constraint->automaton);
+  EXPECT_TRUE(shared->constraint->begins_text);
+}
+
+TEST(Validate, ChoicesOfALargeStructuredOutputAreLimited) {
+  RequestDraft draft = draft_of("Hi");
+  draft.structured_output = {.kind = StructuredOutput::Kind::kRegex,
+                             .source = std::string(30'000, 'a'),
+                             .choices = {},
+                             .field = "regex"};
+  draft.n = 32;
+  EXPECT_TRUE(validate(draft, nano_context(), kNow).ok());
+  draft.n = 128;
+  const absl::Status status = validate(draft, nano_context(), kNow).status();
+  EXPECT_EQ(field_of(status), "n") << status;
+}
+
 }  // namespace
 }  // namespace octet::router

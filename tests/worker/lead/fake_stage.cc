@@ -202,6 +202,10 @@ std::optional<SequenceSample> FakeStage::sample(const SequenceChunk& chunk, Stat
     result.prompt_logprobs.clear();
     result.not_finite = true;
   }
+  if (chunk.samples && refused_.contains(chunk.id)) {
+    result.token.reset();
+    result.refusal = "no token of the vocabulary can follow";
+  }
   return result;
 }
 

@@ -34,6 +34,8 @@ class FakeStage {
   StepResult execute(const BatchPlan& plan);
   // The logits of this sequence are NaN from now on.
   void poison(SequenceId id) { poisoned_.insert(id); }
+  // No token can follow in this sequence.
+  void refuse(SequenceId id) { refused_.insert(id); }
   // Forgets everything, as for a new epoch.
   void reset();
 
@@ -66,6 +68,7 @@ class FakeStage {
   std::map<SequenceId, State> sequences_;
   std::vector<uint64_t> cache_;  // [num_blocks * block_size], hash of the tokens up to the slot's
   std::set<SequenceId> poisoned_;
+  std::set<SequenceId> refused_;
   std::vector<std::string> errors_;
 };
 

@@ -133,6 +133,20 @@ TEST(SchedulerEnd, TellsTheStagesOfEveryEnd) {
   EXPECT_EQ(h.stage.num_sequences(), 1) << "only the last one, which no plan could release";
 }
 
+TEST(SchedulerEnd, RefusesOnlyTheSequenceWhoseConstraintLetsNoTokenFollow) {
+  Harness h(roomy());
+  submit(h, sequence(1, 5, 8));
+  submit(h, sequence(2, 5, 8));
+  step(h);
+  h.stage.refuse(1);
+  h.run_to_end();
+  ASSERT_TRUE(h.received[1].failure.has_value());
+  EXPECT_EQ(h.received[1].failure->kind, Refusal::Kind::kInvalid);
+  EXPECT_EQ(h.received[1].failure->message, "structured output: no token of the vocabulary can follow");
+  EXPECT_EQ(h.received[2].tokens.size(), 8);
+  EXPECT_EQ(h.scheduler.stats().free_blocks, h.config.num_blocks);
+}
+
 TEST(SchedulerEnd, FailsOnlyTheSequenceWhoseLogitsAreNotFinite) {
   Harness h(roomy());
   submit(h, sequence(1, 5, 8));

@@ -82,6 +82,16 @@ TEST(StartSequenceTest, EveryFieldArrives) {
                                    .logprobs = 20,
                                    .prompt_logprobs = 0};
   EXPECT_EQ(sequence->sampling, expected);
+
+  sampling->mutable_constraint()->set_automaton("any bytes");
+  sampling->mutable_constraint()->add_end_token_ids(7);
+  sampling->mutable_constraint()->set_begins_text(true);
+  const auto constrained = from_proto(message, limits(), time);
+  ASSERT_TRUE(constrained.ok());
+  ASSERT_TRUE(constrained->sampling.constraint.has_value());
+  EXPECT_EQ(*constrained->sampling.constraint->automaton, "any bytes");
+  EXPECT_EQ(constrained->sampling.constraint->end_tokens, std::vector<TokenId>{7});
+  EXPECT_TRUE(constrained->sampling.constraint->begins_text);
 }
 
 TEST(StartSequenceTest, WithoutATimeoutThereIsNoDeadlineAndALongOneDoesNotOverflow) {
@@ -133,6 +143,10 @@ TEST(StartSequenceTest, EveryBadFieldIsNamed) {
        })},
       {"sampling.suppressed_before_min_tokens",
        sampling([](auto& s) { s.add_suppressed_before_min_tokens(100); })},
+      {"sampling.constraint.automaton",
+       sampling([](auto& s) { s.mutable_constraint()->set_automaton(std::string((256 << 10) + 1, 'a')); })},
+      {"sampling.constraint.end_token_ids",
+       sampling([](auto& s) { s.mutable_constraint()->add_end_token_ids(100); })},
       {"sampling.logprobs", sampling([](auto& s) { s.set_logprobs(21); })},
       {"sampling.prompt_logprobs", sampling([](auto& s) { s.set_prompt_logprobs(4'000'000'000); })},
   };

@@ -124,6 +124,7 @@ TEST(StepResultTest, SurvivesTheWire) {
   result.samples.push_back(
       {5, ScoredToken{9, -0.5f, {9, 8}, {-0.5f, -1.0f}}, {ScoredToken{2, -3.0f, {}, {}}}, false});
   result.samples.push_back({6, std::nullopt, {}, true});
+  result.samples.back().refusal = "no token can follow";
   result.timing = {1, 2, 3, 4, 5, 6};
   result.error = "why";
   v1::StepResult message;
@@ -137,6 +138,7 @@ TEST(StepResultTest, SurvivesTheWire) {
   EXPECT_EQ(back->samples[0].prompt_logprobs, result.samples[0].prompt_logprobs);
   EXPECT_FALSE(back->samples[1].token);
   EXPECT_TRUE(back->samples[1].not_finite);
+  EXPECT_EQ(back->samples[1].refusal, "no token can follow");
   EXPECT_EQ(back->timing.compute_ns, 1u);
   EXPECT_EQ(back->timing.receive_wait_ns, 2u);
   EXPECT_EQ(back->timing.send_ns, 3u);

@@ -63,10 +63,11 @@ std::vector<double> oracle_probabilities(std::span<const float> raw, const Admit
   return kernels::oracle::probabilities(oracle_logits(raw, sequence), filters);
 }
 
-std::optional<ScoredToken> sample_next(SequenceSampler& sampler, std::vector<float> logits) {
+std::optional<ScoredToken> sample_next(SequenceSampler& sampler, std::vector<float> logits,
+                                       std::span<const uint32_t> allowed) {
   const auto vocab_size = static_cast<int64_t>(logits.size());
   static const auto ranks = kernels::make_cpu_ranks({});
-  const kernels::SampleRow row = sampler.next_row();
+  const kernels::SampleRow row = sampler.next_row(allowed);
   kernels::SampledToken sampled;
   ranks.front()->sample(kernels::Tensor(logits.data(), kernels::DType::kFloat32, {1, vocab_size}), {&row, 1},
                         {&sampled, 1});

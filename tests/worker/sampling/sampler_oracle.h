@@ -20,6 +20,7 @@ TokenId oracle_choice(std::span<const float> raw, const AdmittedSequence& sequen
 
 // What the sampler under test chooses from its next position's logits, on a CPU; it counts the token. nullopt
 // when the logits are not finite.
-std::optional<ScoredToken> sample_next(SequenceSampler& sampler, std::vector<float> logits);
+std::optional<ScoredToken> sample_next(SequenceSampler& sampler, std::vector<float> logits,
+                                       std::span<const uint32_t> allowed = {});
 
 }  // namespace octet::worker

@@ -290,5 +290,45 @@ TEST(Sampler, HandsOnWhichTokensAreAllowed) {
   EXPECT_TRUE(sampler.next_row().allowed.empty());
 }
 
+// Bits of the tokens.
+std::vector<uint32_t> mask(std::vector<TokenId> tokens) {
+  std::vector<uint32_t> words(1);
+  for (const TokenId token : tokens) words[0] |= 1U << token;
+  return words;
+}
+
+TEST(Sampler, TakesAllowedTokensOnly) {
+  const std::vector<float> logits = {1, 5, 2, 4, 3, 0};
+  AdmittedSequence s = greedy({0});
+  s.sampling.logit_bias = {{1, 100.0F}};
+  SequenceSampler sampler(s);
+  EXPECT_EQ(sample_next(sampler, logits, mask({0, 2, 3}))->token, 3u);
+  EXPECT_EQ(sample_next(sampler, logits, mask({5}))->token, 5u);
+  SequenceSampler drawing(sequence({0}));
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_THAT(sample_next(drawing, logits, mask({2, 4}))->token, AnyOf(2u, 4u));
+  }
+}
+
+TEST(Sampler, WhereAllThatIsAllowedIsBannedItIsAllowedAllTheSame) {
+  const std::vector<float> logits = {1, 5, 2, 4, 3, 0};
+  AdmittedSequence s = sequence({0});
+  s.sampling.bad_words = {{2}, {4}};
+  s.sampling.suppressed_before_min_tokens = {5};
+  s.sampling.min_tokens = 10;
+  SequenceSampler sampler(s);
+  EXPECT_EQ(sample_next(sampler, logits, mask({2, 4, 5}))->token, 4u);
+  EXPECT_EQ(sample_next(sampler, logits, mask({5}))->token, 5u);
+}
+
+TEST(Sampler, AllTokensAllowedIsTheSameAsNoMask) {
+  const std::vector<float> logits = {1, 1.5F, 2, 1.7F, 1.2F, 0};
+  SequenceSampler with(sequence({0}));
+  SequenceSampler without(sequence({0}));
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(sample_next(with, logits, mask({0, 1, 2, 3, 4, 5})), sample_next(without, logits));
+  }
+}
+
 }  // namespace
 }  // namespace octet::worker
