@@ -291,7 +291,7 @@ void Engine::form(Time time) {
 void Engine::start_scheduler(uint32_t num_blocks) {
   SchedulerConfig config = config_.scheduler;
   config.num_blocks = num_blocks;
-  scheduler_ = std::make_unique<Scheduler>(config);
+  scheduler_ = std::make_unique<Scheduler>(config, &prefix_digest_);
   for (NewSequence& sequence : std::exchange(early_, {})) admit(std::move(sequence));
 }
 

@@ -18,6 +18,7 @@
 #include "worker/engine/epoch_run.h"
 #include "worker/engine/formation.h"
 #include "worker/engine/mailbox.h"
+#include "worker/engine/prefix_digest.h"
 #include "worker/engine/sequence_table.h"
 #include "worker/engine/stage_client.h"
 #include "worker/engine/subscriber.h"
@@ -67,6 +68,10 @@ class Engine {
   void register_stage(Registration registration, std::function<void(const absl::StatusOr<uint64_t>&)> answer);
   void drain();
   EngineStatus status() const;
+  // Null without a prefix cache.
+  const PrefixDigest* prefix_digest() const {
+    return config_.scheduler.prefix_cache ? &prefix_digest_ : nullptr;
+  }
 
  private:
   void run();
@@ -104,6 +109,8 @@ class Engine {
   std::function<void(PipelineState)> on_state_change_;  // set by start()
   const std::shared_ptr<Mailbox> mailbox_;
   std::atomic<SubscriberId> next_subscriber_{1};
+
+  PrefixDigest prefix_digest_;  // outlives the scheduler, which writes it
 
   // Of the engine's thread.
   Formation formation_;

@@ -18,6 +18,7 @@
 
 namespace octet::v1 {
 class BatchPlan;
+class PrefixDigest;
 class RegisterRequest;
 class SequenceOutput;
 class StageDescription;
@@ -51,7 +52,8 @@ void to_proto(const StageDescription& description, v1::StageDescription* message
 void to_proto(const Registration& registration, v1::RegisterRequest* message);
 absl::StatusOr<Registration> from_proto(const v1::RegisterRequest& message);
 
-// Everything but the sequence number.
+void to_proto(const PrefixDigest::Changes& changes, v1::PrefixDigest* message);
+// Everything but the sequence number and the prefix digest.
 void to_proto(const EngineStatus& status, const ModelConfig& model, const std::string& backend,
               uint32_t block_size, v1::WatchResponse* message);
 

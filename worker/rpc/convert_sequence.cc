@@ -79,6 +79,13 @@ void to_proto(const SequenceNews& news, v1::SequenceOutput* message) {
   }
 }
 
+void to_proto(const PrefixDigest::Changes& changes, v1::PrefixDigest* message) {
+  message->set_base_version(changes.base_version);
+  message->set_version(changes.version);
+  message->mutable_added()->Add(changes.added.begin(), changes.added.end());
+  message->mutable_removed()->Add(changes.removed.begin(), changes.removed.end());
+}
+
 void to_proto(const EngineStatus& status, const ModelConfig& model, const std::string& backend,
               uint32_t block_size, v1::WatchResponse* message) {
   message->set_state(to_proto(status.state));

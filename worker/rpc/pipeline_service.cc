@@ -35,15 +35,26 @@ class RefusedStream final : public Reactor {
   void OnDone() override { delete this; }
 };
 
+void add_prefixes(const PrefixDigest& digest, uint64_t& known, v1::WatchResponse& response) {
+  const std::optional<PrefixDigest::Changes> changes = digest.since(known);
+  if (!changes) return;
+  known = changes->version;
+  to_proto(*changes, response.mutable_prefix_digest());
+}
+
 }  // namespace
 
 class PipelineService::WatchStream final
     : public ServerStream<grpc::ServerWriteReactor<v1::WatchResponse>, v1::WatchResponse> {
  public:
-  WatchStream(grpc::CallbackServerContext* context, Duration interval)
-      : ServerStream(context, kMaxWatchBytes), interval(interval) {}
+  // digest: null for a watcher that does not want it, or where there is none.
+  WatchStream(grpc::CallbackServerContext* context, Duration interval, const PrefixDigest* digest)
+      : ServerStream(context, kMaxWatchBytes), interval(interval), digest(digest) {}
   const Duration interval;
-  Time due = now();  // of the watch thread
+  const PrefixDigest* const digest;
+  // Of the watch thread.
+  Time due = now();
+  uint64_t known_prefixes = 0;  // the digest's version that was told
 };
 
 PipelineService::PipelineService(Engine& engine, const Served& served)
@@ -100,7 +111,8 @@ grpc::ServerWriteReactor<v1::WatchResponse>* PipelineService::Watch(grpc::Callba
                                 ? kDefaultInterval
                                 : std::clamp<Duration>(std::chrono::milliseconds(request->interval_ms()),
                                                        kMinInterval, kMaxInterval);
-  const auto stream = std::make_shared<WatchStream>(context, interval);
+  const auto stream = std::make_shared<WatchStream>(
+      context, interval, request->with_prefix_digest() ? engine_.prefix_digest() : nullptr);
   {
     const std::lock_guard lock(mutex_);
     if (stopped_) return new Refused(stopping());
@@ -125,6 +137,7 @@ void PipelineService::watch() {
         v1::WatchResponse response;
         response.set_sequence_number(++sequence_number_);
         to_proto(engine_.status(), served_.model, served_.backend, served_.limits.block_size, &response);
+        if (watcher->digest != nullptr) add_prefixes(*watcher->digest, watcher->known_prefixes, response);
         gone = !watcher->push(std::move(response));
       }
       if (watcher->due <= time) watcher->due = time + watcher->interval;

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
+#include "base/prefix_hash.h"
 #include "octet/v1/pipeline.grpc.pb.h"
 #include "tests/worker/rpc/workers.h"
 #include "tests/worker/stage/golden_cases.h"
@@ -221,6 +223,70 @@ TEST(PipelineServiceTest, WatchTellsTheModelAndEveryChangeOfState) {
   lead.reset();
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// Knows what one Watch stream has told of the prefix cache.
+class PrefixWatcher {
+ public:
+  explicit PrefixWatcher(v1::Pipeline::Stub& stub) {
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    v1::WatchRequest request;
+    request.set_interval_ms(10);
+    request.set_with_prefix_digest(true);
+    stream_ = stub.Watch(&context_, request);
+  }
+  ~PrefixWatcher() { context_.TryCancel(); }
+
+  void read_until(const std::set<uint64_t>& wanted) {
+    v1::WatchResponse response;
+    while (known_ != wanted) {
+      ASSERT_TRUE(stream_->Read(&response)) << "the prefixes never came";
+      if (response.has_prefix_digest()) take(response.prefix_digest());
+    }
+  }
+
+ private:
+  void take(const v1::PrefixDigest& digest) {
+    EXPECT_TRUE(digest.base_version() == 0 || digest.base_version() == version_);
+    if (digest.base_version() == 0) known_.clear();
+    version_ = digest.version();
+    for (const uint64_t prefix : digest.removed()) known_.erase(prefix);
+    known_.insert(digest.added().begin(), digest.added().end());
+  }
+
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::WatchResponse>> stream_;
+  uint64_t version_ = 0;
+  std::set<uint64_t> known_;
+};
+
+TEST(PipelineServiceTest, WatchTellsWhatIsInThePrefixCache) {
+  auto workers = start_pipeline(2);
+  Router router(workers[0]->address());
+  PrefixWatcher watcher(router.stub());
+  std::set<uint64_t> wanted;
+  const std::vector<TokenId> prompts[] = {std::vector<TokenId>(40, 7), std::vector<TokenId>(70, 7),
+                                          std::vector<TokenId>(33, 8)};
+  for (uint64_t i = 0; i < 3; ++i) {
+    v1::StartSequence sequence = start(i, prompts[i], 1);
+    if (i == 2) sequence.set_cache_salt("tenant");
+    ASSERT_TRUE(router.send(sequence));
+    ASSERT_TRUE(router.read_to_end_of(i));
+    for (const uint64_t name : prefix_hashes(i == 2 ? "tenant" : "", prompts[i], 16)) wanted.insert(name);
+    watcher.read_until(wanted);
+  }
+  EXPECT_EQ(wanted.size(), 4 + 2);
+  workers[1].reset();
+  watcher.read_until({});
+}
+
+TEST(PipelineServiceTest, WatchTellsOfNoPrefixesUnlessAskedTo) {
+  const auto workers = start_pipeline(1);
+  Router router(workers[0]->address());
+  ASSERT_TRUE(router.send(start(1, std::vector<TokenId>(40, 7), 1)));
+  ASSERT_TRUE(router.read_to_end_of(1));
+  const v1::WatchResponse state = watch_until(router.stub(), all_free);
+  EXPECT_FALSE(state.has_prefix_digest());
 }
 
 TEST(PipelineServiceTest, ALeadThatStopsEndsSubmitStreamsWithUnavailable) {
