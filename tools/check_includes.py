@@ -32,6 +32,10 @@ RULES = {
         " worker/model worker/sampling",
         "absl",
     ),
+    "worker/simulated/": (
+        "base/check base/status base/clock base/prefix_hash kernels worker/batch worker/link worker/model worker/stage",
+        "absl",
+    ),
     "worker/engine/": (
         "base/check base/status base/clock base/log kernels worker/batch worker/lead worker/link worker/metrics worker/model"
         " worker/sampling worker/stage",

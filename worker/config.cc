@@ -36,9 +36,19 @@ void add_shape_flags(Flags& flags, WorkerConfig& c) {
 
 void add_compute_flags(Flags& flags, WorkerConfig& c, std::vector<std::string> backends) {
   backends.insert(backends.begin(), "cpu");
+  backends.push_back("simulated");
   flags.add_choice(
       "backend", &c.backend, backends,
-      "What computes the model. cuda: a GPU for each rank, those that CUDA_VISIBLE_DEVICES shows.");
+      "What computes the model. cuda: a GPU for each rank, those that CUDA_VISIBLE_DEVICES shows. simulated: "
+      "nothing is computed; made-up tokens, which a client can verify, come at the pace of "
+      "--simulated-step-time "
+      "and --simulated-token-time. Only config.json is read.");
+  flags.add_duration("simulated-step-time", &c.simulated_step_time, Duration::zero(), std::chrono::minutes(1),
+                     "With --backend simulated: what this stage takes for a step.");
+  flags.add_duration(
+      "simulated-token-time", &c.simulated_token_time, Duration::zero(), std::chrono::minutes(1),
+      "With --backend simulated: what this stage takes besides for each token of a step, prefill and "
+      "decode alike.");
   flags.add_number(
       "threads-per-rank", &c.threads_per_rank, 0, 256,
       "Threads of one rank of the cpu backend. 0 means the CPUs that this process may use, by its "

@@ -18,6 +18,8 @@ struct WorkerConfig {
   int num_stages = 1;
   int num_ranks = 1;  // tensor-parallel size
   std::string backend = "cpu";
+  Duration simulated_step_time{};
+  Duration simulated_token_time{};
   int threads_per_rank = 0;             // 0: the CPUs of this process, divided by the ranks
   std::string pin_threads = "auto";     // auto, on, off
   std::string cpu_isa = "auto";         // auto, avx2, avx512, avx512_bf16

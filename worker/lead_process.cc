@@ -28,9 +28,10 @@ Engine::Config engine_config(const WorkerConfig& config, const ModelConfig& mode
 
 class LeadProcess final : public WorkerProcess {
  public:
-  LeadProcess(const WorkerConfig& config, std::unique_ptr<Stage> stage, std::vector<LayerRange> layers,
-              WorkerMetrics& metrics)
-      : stage_(std::move(stage)),
+  LeadProcess(const WorkerConfig& config, std::unique_ptr<PipelineStage> stage,
+              std::vector<LayerRange> layers, WorkerMetrics& metrics)
+      : num_stages_(config.num_stages),
+        stage_(std::move(stage)),
         limits_(wire_limits(config, stage_->shape())),
         remote_stages_(limits_),
         executor_(*stage_, nullptr),
@@ -50,8 +51,8 @@ class LeadProcess final : public WorkerProcess {
 
   void start(int) override {
     engine_.start([this](PipelineState) { pipeline_service_.on_state_change(); });
-    if (stage_->config().num_stages > 1) {
-      spdlog::info("waiting for stages 1 to {} to register", stage_->config().num_stages - 1);
+    if (num_stages_ > 1) {
+      spdlog::info("waiting for stages 1 to {} to register", num_stages_ - 1);
     }
   }
 
@@ -83,7 +84,8 @@ class LeadProcess final : public WorkerProcess {
     return remote_stages_.make(registration, std::move(events));
   }
 
-  const std::unique_ptr<Stage> stage_;
+  const int num_stages_;
+  const std::unique_ptr<PipelineStage> stage_;
   const WireLimits limits_;
   RemoteStageClients remote_stages_;
   StageExecutor executor_;
@@ -95,7 +97,7 @@ class LeadProcess final : public WorkerProcess {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_lead_process(const WorkerConfig& config,
-                                                                 std::unique_ptr<Stage> stage,
+                                                                 std::unique_ptr<PipelineStage> stage,
                                                                  WorkerMetrics& metrics) {
   absl::StatusOr<std::vector<LayerRange>> layers =
       split_layers(stage->shape().model, config.num_stages, config.layers_per_stage);

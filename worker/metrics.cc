@@ -96,6 +96,15 @@ void WorkerMetrics::record_stage_step(int stage, const StepTiming& timing) {
   counters.handoff_bytes.Increment(static_cast<double>(timing.sent_bytes));
 }
 
+void WorkerMetrics::set_backend(const std::string& backend) {
+  prometheus::BuildGauge()
+      .Name("octet_backend_info")
+      .Help("1, labelled with what computes the model.")
+      .Register(*registry_)
+      .Add({{"backend", backend}})
+      .Set(1);
+}
+
 void WorkerMetrics::count_ended(const std::string& reason) {
   ended_.Add({{"reason", reason}}).Increment();
 }

@@ -26,6 +26,8 @@ class WorkerMetrics {
   // Adds one step of a stage to octet_stage_{compute,receive_wait,send,idle}_seconds_total{stage} and
   // octet_handoff_bytes_total{stage}. From any thread, like all below.
   void record_stage_step(int stage, const StepTiming& timing);
+  // octet_backend_info{backend}: 1; what computes the model, so that a simulation is never taken for a model.
+  void set_backend(const std::string& backend);
   // octet_sequences_ended_total{reason}: stop | length | deadline | cancelled | invalid | overloaded |
   // unavailable | internal.
   void count_ended(const std::string& reason);

@@ -12,7 +12,7 @@
 #include "worker/engine/stage_client.h"
 #include "worker/metrics.h"
 #include "worker/rpc/convert.h"
-#include "worker/stage/stage.h"
+#include "worker/stage/pipeline_stage.h"
 
 namespace grpc {
 class Service;
@@ -48,10 +48,10 @@ class WorkerProcess {
 
 // metrics outlives the process.
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_lead_process(const WorkerConfig& config,
-                                                                 std::unique_ptr<Stage> stage,
+                                                                 std::unique_ptr<PipelineStage> stage,
                                                                  WorkerMetrics& metrics);
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_stage_process(const WorkerConfig& config,
-                                                                  std::unique_ptr<Stage> stage,
+                                                                  std::unique_ptr<PipelineStage> stage,
                                                                   WorkerMetrics& metrics);
 
 // What this worker's stage tells the other stages.

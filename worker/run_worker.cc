@@ -19,6 +19,7 @@
 #include "worker/config.h"
 #include "worker/metrics.h"
 #include "worker/process.h"
+#include "worker/simulated/simulated_stage.h"
 #include "worker/stage/stage.h"
 
 namespace octet::worker {
@@ -54,10 +55,17 @@ StageConfig stage_config(const WorkerConfig& config) {
   return stage;
 }
 
-absl::StatusOr<std::unique_ptr<Stage>> load(const WorkerConfig& config, const RankFactory& make_ranks,
-                                            WorkerMetrics& metrics) {
+absl::StatusOr<std::unique_ptr<PipelineStage>> load_stage(const WorkerConfig& config,
+                                                          const RankFactory& make_ranks) {
+  if (config.backend != "simulated") return Stage::load(stage_config(config), make_ranks);
+  return SimulatedStage::load(stage_config(config),
+                              {config.simulated_step_time, config.simulated_token_time});
+}
+
+absl::StatusOr<std::unique_ptr<PipelineStage>> load(const WorkerConfig& config, const RankFactory& make_ranks,
+                                                    WorkerMetrics& metrics) {
   const Time began = now();
-  absl::StatusOr<std::unique_ptr<Stage>> stage = Stage::load(stage_config(config), make_ranks);
+  auto stage = load_stage(config, make_ranks);
   if (!stage.ok()) return stage;
   const StageShape& shape = (*stage)->shape();
   metrics.load_seconds.Set(seconds(now() - began));
@@ -88,11 +96,13 @@ class Worker {
  public:
   // make_ranks: see Stage::load().
   Worker(const WorkerConfig& config, RankFactory make_ranks)
-      : config_(config), make_ranks_(std::move(make_ranks)), metrics_(reported_stages(config)) {}
+      : config_(config), make_ranks_(std::move(make_ranks)), metrics_(reported_stages(config)) {
+    metrics_.set_backend(config.backend);
+  }
 
   absl::Status run(StopSignal& stop) {
     if (absl::Status status = open_metrics(); !status.ok()) return status;
-    absl::StatusOr<std::unique_ptr<Stage>> stage = load_or_stop(stop);
+    absl::StatusOr<std::unique_ptr<PipelineStage>> stage = load_or_stop(stop);
     if (!stage.ok()) return stage.status();
     if (config_.check_model || *stage == nullptr) return absl::OkStatus();
     if (absl::Status status = open_services(*std::move(stage)); !status.ok()) return status;
@@ -124,7 +134,7 @@ class Worker {
   }
 
   // Null when a signal came first.
-  absl::StatusOr<std::unique_ptr<Stage>> load_or_stop(StopSignal& stop) {
+  absl::StatusOr<std::unique_ptr<PipelineStage>> load_or_stop(StopSignal& stop) {
     auto loading = std::async(std::launch::async, [this] { return load(config_, make_ranks_, metrics_); });
     while (loading.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
       if (stop.wait(now() + std::chrono::milliseconds(10)) != 0) {
@@ -135,7 +145,7 @@ class Worker {
     return loading.get();
   }
 
-  absl::Status open_services(std::unique_ptr<Stage> stage) {
+  absl::Status open_services(std::unique_ptr<PipelineStage> stage) {
     absl::StatusOr<std::unique_ptr<WorkerProcess>> process =
         config_.stage == 0 ? make_lead_process(config_, std::move(stage), metrics_)
                            : make_stage_process(config_, std::move(stage), metrics_);
@@ -209,7 +219,8 @@ int run_worker(int argc, char** argv, const OtherBackends& other_backends) {
     return 1;
   }
   if (!*config) return 0;
-  start_logging(absl::StrCat("worker-", (*config)->stage), (*config)->log_level);
+  const char* const kind = (*config)->backend == "simulated" ? "simulated-worker-" : "worker-";
+  start_logging(absl::StrCat(kind, (*config)->stage), (*config)->log_level);
   const auto other = other_backends.find((*config)->backend);
   const absl::Status status =
       Worker(**config, other == other_backends.end() ? RankFactory() : other->second).run(stop);

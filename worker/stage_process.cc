@@ -18,7 +18,7 @@ constexpr Duration kIdleBeforeExit = std::chrono::seconds(1);
 
 class StageProcess final : public WorkerProcess {
  public:
-  StageProcess(const WorkerConfig& config, std::unique_ptr<Stage> stage,
+  StageProcess(const WorkerConfig& config, std::unique_ptr<PipelineStage> stage,
                std::unique_ptr<TcpLinkListener> listener, WorkerMetrics& metrics)
       : config_(config),
         stage_(std::move(stage)),
@@ -81,7 +81,7 @@ class StageProcess final : public WorkerProcess {
   }
 
   const WorkerConfig config_;
-  const std::unique_ptr<Stage> stage_;
+  const std::unique_ptr<PipelineStage> stage_;
   const std::unique_ptr<TcpLinkListener> listener_;
   StageExecutor executor_;
   StageService service_;
@@ -95,7 +95,7 @@ class StageProcess final : public WorkerProcess {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_stage_process(const WorkerConfig& config,
-                                                                  std::unique_ptr<Stage> stage,
+                                                                  std::unique_ptr<PipelineStage> stage,
                                                                   WorkerMetrics& metrics) {
   absl::StatusOr<std::unique_ptr<TcpLinkListener>> listener =
       TcpLinkListener::listen(config.host, config.link_port);

@@ -96,7 +96,7 @@ class Process:
 
 
 def worker_command(stage, stages, tp, model=NANO, flags=(), backend="cpu"):
-    program = {"cpu": "octet-worker", "cuda-emulated": "octet-worker-cuda-emulated"}[backend]
+    program = {"cpu": "octet-worker", "cuda-emulated": "octet-worker-cuda-emulated", "simulated": "octet-worker"}[backend]
     # One thread a rank: the processes of a test share the machine's CPUs, and the nano model has no work for more.
     return [BIN / program, "--model", model, "--stage", stage, "--stages", stages, "--tp", tp, "--backend", backend,
             "--threads-per-rank", 1, "--host", "127.0.0.1", "--port", 0, "--link-port", 0, "--metrics-port", 0, *flags]
@@ -139,8 +139,8 @@ class Deployment:
     def lead_address(self):
         return f"127.0.0.1:{self.workers[0].ports()['port']}"
 
-    def start_router(self):
-        return Process("router", self.folder, [
+    def start_router(self, name="router"):
+        return Process(name, self.folder, [
             BIN / "octet-router", "--tokenizer", self.model / "tokenizer.model", "--pipeline", self.lead_address(),
             "--host", "127.0.0.1", "--grpc-port", 0, "--http-port", 0, "--metrics-port", 0, *self.router_flags])
 

@@ -6,7 +6,7 @@
 
 namespace octet::worker {
 
-StageExecutor::StageExecutor(Stage& stage, TcpLinkListener* listener)
+StageExecutor::StageExecutor(PipelineStage& stage, TcpLinkListener* listener)
     : stage_(stage), listener_(listener), thread_([this] { run(); }) {}
 
 StageExecutor::~StageExecutor() {
@@ -98,7 +98,7 @@ void StageExecutor::run() {
 
 absl::Status StageExecutor::build_epoch(const JoinCommand& command) {
   const Time deadline = now() + command.timeout;
-  const int num_ranks = stage_.config().num_ranks;
+  const int num_ranks = stage_.num_ranks();
   StageLinks links;
   if (!command.next_link_address.empty()) {
     auto to_next = connect_links(command.next_link_address, command.epoch, num_ranks, deadline);

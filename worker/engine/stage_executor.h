@@ -17,14 +17,14 @@
 #include "worker/batch/step_result.h"
 #include "worker/engine/stage_client.h"
 #include "worker/link/link.h"
-#include "worker/stage/stage.h"
+#include "worker/stage/pipeline_stage.h"
 
 namespace octet::worker {
 
 class StageExecutor {
  public:
   // listener: where the previous stage connects; null on stage 0. Both outlive the executor.
-  StageExecutor(Stage& stage, TcpLinkListener* listener);
+  StageExecutor(PipelineStage& stage, TcpLinkListener* listener);
   ~StageExecutor();
 
   // Ends the epoch, waits for what runs and takes nothing more. From any one thread, as often as it likes.
@@ -63,7 +63,7 @@ class StageExecutor {
   void execute_now(const Plan& plan, Duration idle);
   void end_epoch_locked();
 
-  Stage& stage_;
+  PipelineStage& stage_;
   TcpLinkListener* const listener_;
 
   mutable std::mutex mutex_;

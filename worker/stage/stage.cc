@@ -57,6 +57,8 @@ absl::Status check_weights(const WeightOptions& options) {
                                                      name_of(*options.format)));
 }
 
+}  // namespace
+
 absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   const auto out_of_range = [](std::string_view flag, int64_t max, int64_t given) {
     return invalid_field(flag, absl::StrCat("must be in [1, ", max, "], given ", given));
@@ -75,6 +77,8 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   if (absl::Status status = check_tensor_parallel(model, config.num_ranks); !status.ok()) return status;
   return check_weights(config.weights);
 }
+
+namespace {
 
 // The CPU backend, which is the one without a factory.
 absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cpu_ranks(const StageConfig& config) {
@@ -150,7 +154,8 @@ absl::StatusOr<int64_t> find_kv_cache_bytes(const StageConfig& config, const Sta
   return *least * config.num_ranks;
 }
 
-// Blocks that fit in so many bytes, over all ranks. One sequence of the whole context has to fit.
+}  // namespace
+
 absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape,
                                       int64_t kv_cache_bytes) {
   const int64_t block_bytes = config.num_ranks * kv_block_bytes(config, shape);
@@ -166,8 +171,6 @@ absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShap
   const int64_t addressable = INT32_MAX / config.block_size;  // slots are 32-bit numbers
   return static_cast<uint32_t>(std::min(fitting, addressable));
 }
-
-}  // namespace
 
 struct Stage::Impl {
   // What one rank reports of a step.

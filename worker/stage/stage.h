@@ -12,11 +12,9 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "kernels/cpu/cpu_backend.h"
-#include "worker/batch/batch_plan.h"
-#include "worker/batch/step_result.h"
-#include "worker/link/link.h"
 #include "worker/model/model_config.h"
 #include "worker/model/weight_options.h"
+#include "worker/stage/pipeline_stage.h"
 
 namespace octet::worker {
 
@@ -52,20 +50,19 @@ struct StageConfig {
   Duration step_timeout = std::chrono::seconds(10);  // of one receive or send, and of a wait for a GPU
 };
 
-// What a loaded stage holds, for Registry.Register.
-struct StageShape {
-  ModelConfig model;
-  LayerRange layers;
-  kernels::DType kv_cache_type = kernels::DType::kFloat32;
-  uint32_t num_blocks = 0;   // what fits in the KV cache
-  int64_t weight_bytes = 0;  // resident: packed on all ranks, and in place in the checkpoint once
-};
+// What no backend can compute; the error names the flag.
+absl::Status check_flags(const StageConfig& config, const ModelConfig& model);
+// Blocks that fit in so many bytes, over all ranks. One sequence of the whole context has to fit; the error
+// names
+// --kv-cache-mib.
+absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape,
+                                      int64_t kv_cache_bytes);
 
 // Makes the ranks of a stage; its errors name the flag.
 using RankFactory =
     std::function<absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>>(const StageConfig&)>;
 
-class Stage {
+class Stage final : public PipelineStage {
  public:
   // Loads the weights. Errors name the file and the tensor, or the flag (--stage, --stages,
   // --layers-per-stage, --tp, --threads-per-rank, --backend, --cpu-isa, --weights, --activations,
@@ -74,32 +71,16 @@ class Stage {
   // make_ranks: of another backend than the CPU's, which are made without it.
   static absl::StatusOr<std::unique_ptr<Stage>> load(const StageConfig& config,
                                                      const RankFactory& make_ranks = {});
-  ~Stage();
+  ~Stage() override;
 
   // As given, with the number of threads found.
   const StageConfig& config() const;
-  const StageShape& shape() const;
-
-  // Starts an epoch: forgets every sequence, takes the links and uses the first num_blocks blocks. Not while
-  // execute() runs. Errors: INVALID_ARGUMENT for no blocks or more than shape().num_blocks, or for other than
-  // one link a rank from the previous stage (none on the first) and to the next one (none on the last); then
-  // no epoch runs.
-  absl::Status start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks);
-
-  // After start_epoch(), makes the connections of the ranks' devices to their neighbours', for which the
-  // links carry the word; blocks until they are there. Nothing is to do where activations go over the links
-  // themselves. Not while execute() runs. A failure ends the epoch. Errors: those of HandOff.
-  absl::Status connect(Time deadline);
-
-  // Computes one plan; blocks until the activations are handed over, or the tokens sampled. One call at a
-  // time. A failure (link, deadline, plan that contradicts the stage's state) is StepResult::error; it closes
-  // the links, so that the neighbours fail as well, and only start_epoch() helps. timing.idle_ns and
-  // resident_ns are the caller's to fill: only it knows when the plan arrived.
-  StepResult execute(const BatchPlan& plan);
-
-  // Ends the epoch from any thread: a running connect() or execute() returns soon with an error, and so does
-  // every later one.
-  void abort_epoch();
+  const StageShape& shape() const override;
+  int num_ranks() const override { return config().num_ranks; }
+  absl::Status start_epoch(uint64_t epoch, StageLinks links, uint32_t num_blocks) override;
+  absl::Status connect(Time deadline) override;
+  StepResult execute(const BatchPlan& plan) override;
+  void abort_epoch() override;
 
  private:
   struct Impl;
