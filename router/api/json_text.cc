@@ -104,9 +104,9 @@ void append_object(std::string& out, const boost::json::object& object, JsonStyl
   }
   out += '{';
   for (size_t i = 0; i < members.size(); ++i) {
-    if (i > 0) out += ',';
+    if (i > 0) out += style == JsonStyle::kSpaced ? ", " : ",";
     append_json_string(out, members[i]->key(), style);
-    out += ':';
+    out += style == JsonStyle::kSpaced ? ": " : ":";
     append_value(out, members[i]->value(), style);
   }
   out += '}';
@@ -139,7 +139,7 @@ void append_value(std::string& out, const boost::json::value& value, JsonStyle s
       out += '[';
       bool first = true;
       for (const auto& element : value.get_array()) {
-        if (!first) out += ',';
+        if (!first) out += style == JsonStyle::kSpaced ? ", " : ",";
         first = false;
         append_value(out, element, style);
       }
@@ -184,7 +184,7 @@ void append_json_string(std::string& out, std::string_view text, JsonStyle style
     text.remove_prefix(scan.num_bytes);
     if (character.size() == 1) {
       append_ascii(out, character[0]);
-    } else if (style == JsonStyle::kPlain) {
+    } else if (style != JsonStyle::kSortedAscii) {
       out += character;
     } else if (const char32_t code = code_point(character); code < 0x10000) {
       append_escape(out, code);

@@ -19,6 +19,7 @@ absl::StatusOr<boost::json::object> parse_json_object(std::string_view text);
 enum class JsonStyle {
   kPlain,        // UTF-8 as it is, keys in the order in which they were set
   kSortedAscii,  // as Python's json.dumps(sort_keys=True, separators=(",", ":")) writes it
+  kSpaced,       // as Python's json.dumps(ensure_ascii=False) writes it
 };
 
 // Never fails: bytes that are not UTF-8 become U+FFFD. Numbers as Python's repr writes them ("1.0", "1e-05").

@@ -1,8 +1,11 @@
 #include "router/api/openai_messages.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -49,7 +52,17 @@ std::string read_content(JsonFields& message, const std::string& name) {
   return content;
 }
 
-ChatMessage read_message(JsonFields& request, const json::value& value, size_t index) {
+// An answer of a tool; given a call's id, that of an earlier one.
+void read_tool_call_id(JsonFields& message, const std::vector<std::string>& known_ids) {
+  const std::optional<std::string> id = message.string("tool_call_id");
+  if (id && std::find(known_ids.begin(), known_ids.end(), *id) == known_ids.end()) {
+    message.fail("tool_call_id", "must be the id of a call in an earlier message");
+  }
+}
+
+// call_ids: of the calls so far.
+ChatMessage read_message(JsonFields& request, const json::value& value, size_t index,
+                         std::vector<std::string>& call_ids) {
   const std::string name = absl::StrCat("messages[", index, "]");
   const json::object* object = value.if_object();
   if (object == nullptr) {
@@ -62,18 +75,22 @@ ChatMessage read_message(JsonFields& request, const json::value& value, size_t i
   if (!role) fields.fail("role", "is required");
   // OpenAI's newer name of the same thing.
   message.role = role == "developer" ? "system" : role.value_or("");
-  message.content = read_content(fields, name);
+  if (role == "assistant") message.tool_calls = read_tool_calls(fields, name, call_ids);
+  if (role == "tool") read_tool_call_id(fields, call_ids);
+  // Calls may stand alone.
+  if (message.tool_calls.empty() || fields.any("content") != nullptr)
+    message.content = read_content(fields, name);
   // A client that sends an answer back sends these as well, empty.
   for (const char* unsupported :
        {"name", "refusal", "tool_calls", "tool_call_id", "function_call", "audio"}) {
-    fields.refuse(unsupported);
+    const bool is_read = (role == "assistant" && unsupported == std::string_view("tool_calls")) ||
+                         (role == "tool" && unsupported == std::string_view("tool_call_id"));
+    if (!is_read) fields.refuse(unsupported);
   }
   fields.refuse_unless("annotations", json::array());
   request.fail(fields.finish());
   return message;
 }
-
-}  // namespace
 
 std::vector<ChatMessage> read_messages(JsonFields& fields) {
   const json::value* value = fields.any("messages");
@@ -87,11 +104,36 @@ std::vector<ChatMessage> read_messages(JsonFields& fields) {
     return {};
   }
   std::vector<ChatMessage> messages;
+  std::vector<std::string> call_ids;
   for (const json::value& element : *elements) {
-    messages.push_back(read_message(fields, element, messages.size()));
+    messages.push_back(read_message(fields, element, messages.size(), call_ids));
     if (!fields.ok()) return {};
   }
   return messages;
+}
+
+// vLLM's two fields for how a prompt ends.
+ChatOptions::End read_end(JsonFields& fields) {
+  const std::optional<bool> opens = fields.boolean("add_generation_prompt");
+  const bool continues = fields.boolean("continue_final_message").value_or(false);
+  if (continues && opens == true) {
+    fields.fail("continue_final_message", "is not allowed beside add_generation_prompt");
+  }
+  if (continues) return ChatOptions::End::kContinues;
+  return opens == false ? ChatOptions::End::kClosed : ChatOptions::End::kOpensTurn;
+}
+
+}  // namespace
+
+ToolChat read_chat(JsonFields& fields) {
+  std::vector<ChatMessage> messages = read_messages(fields);
+  ToolUse tools = read_tools(fields);
+  ChatOptions options{
+      .tools = tools.definitions, .end = read_end(fields), .answer_prefix = tools.answer_prefix};
+  if (!options.answer_prefix.empty() && options.end != ChatOptions::End::kOpensTurn) {
+    fields.fail("tool_choice", "cannot ask for a call where no new assistant turn begins");
+  }
+  return {.chat = Chat(std::move(messages), std::move(options)), .tools = std::move(tools)};
 }
 
 }  // namespace octet::router

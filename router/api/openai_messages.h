@@ -1,14 +1,19 @@
-// The messages of a chat as OpenAI's API writes them.
+// A chat as OpenAI's API writes it.
 #pragma once
 
-#include <vector>
-
 #include "router/api/json_fields.h"
-#include "router/tokenizer/chat_template.h"
+#include "router/api/openai_tools.h"
+#include "router/request/request_draft.h"
 
 namespace octet::router {
 
-// The field "messages"; errors stay in fields.
-std::vector<ChatMessage> read_messages(JsonFields& fields);
+struct ToolChat {
+  Chat chat;
+  ToolUse tools;
+};
+
+// The fields "messages", "add_generation_prompt", "continue_final_message" and those of read_tools(); errors
+// stay in fields.
+ToolChat read_chat(JsonFields& fields);
 
 }  // namespace octet::router

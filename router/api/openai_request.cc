@@ -145,12 +145,10 @@ void read_chat_max_tokens(JsonFields& fields, RequestDraft& draft) {
 }
 
 void refuse_unsupported_chat_fields(JsonFields& fields) {
-  for (const char* name :
-       {"tools", "functions", "audio", "prediction", "web_search_options", "parallel_tool_calls",
-        "prompt_cache_options", "prompt_cache_retention", "moderation"}) {
+  for (const char* name : {"functions", "audio", "prediction", "web_search_options", "prompt_cache_options",
+                           "prompt_cache_retention", "moderation"}) {
     fields.refuse(name);
   }
-  fields.refuse_unless("tool_choice", "none");
   fields.refuse_unless("function_call", "none");
   fields.refuse_unless("modalities", json::array{"text"});
   fields.refuse_unless("store", false);
@@ -237,7 +235,13 @@ absl::StatusOr<ChatRequest> parse_chat_request(const json::object& body) {
   JsonFields fields(body);
   ChatRequest request;
   read_common(fields, request.draft, request.stream);
-  request.draft.prompt = read_messages(fields);
+  ToolChat chat = read_chat(fields);
+  request.draft.prompt = std::move(chat.chat);
+  request.tools = std::move(chat.tools);
+  if (request.tools.any() && request.draft.structured_output) {
+    fields.fail("tools", "are not allowed beside a structured output, which leaves no room for calls");
+  }
+  if (request.tools.constraint) request.draft.structured_output = request.tools.constraint;
   read_chat_max_tokens(fields, request.draft);
   read_chat_logprobs(fields, request.draft);
   request.draft.prompt_logprobs = fields.integer("prompt_logprobs");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "router/api/openai_tools.h"
 #include "router/api/renamed_field.h"
 #include "router/request/request_draft.h"
 
@@ -33,6 +34,7 @@ struct CompletionRequest {
 
 struct ChatRequest {
   RequestDraft draft;
+  ToolUse tools;
   StreamOptions stream;
 };
 

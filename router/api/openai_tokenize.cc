@@ -33,7 +33,7 @@ absl::StatusOr<TokenizeBody> parse_tokenize(const json::object& object) {
   if (text && is_chat) fields.fail("messages", "is not allowed beside prompt");
   if (!text && !is_chat) fields.fail("prompt", "is required, or messages");
   if (text) body.prompt = *text;
-  if (is_chat) body.prompt = read_messages(fields);
+  if (is_chat) body.prompt = read_chat(fields).chat;
   if (absl::Status status = fields.finish(); !status.ok()) return status;
   return body;
 }

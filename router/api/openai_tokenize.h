@@ -8,7 +8,7 @@
 
 namespace octet::router {
 
-// {"model", "prompt" or "messages", "add_special_tokens", "return_token_strs"}
+// {"model", "prompt" or the fields of a chat's prompt, "add_special_tokens", "return_token_strs"}
 // -> {"count", "max_model_len", "tokens", "token_strs"}
 void serve_tokenize(ServiceContext& context, const HttpRequest& request,
                     const std::shared_ptr<HttpResponder>& responder);

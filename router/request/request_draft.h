@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -23,8 +24,16 @@ enum class RepetitionRule {
   kDivide,            // every logit is divided (NeMo)
 };
 
+struct Chat {
+  // Implicit: messages alone are a chat.
+  Chat(std::vector<ChatMessage> chat_messages, ChatOptions chat_options = {})
+      : messages(std::move(chat_messages)), options(std::move(chat_options)) {}
+  std::vector<ChatMessage> messages;
+  ChatOptions options;
+};
+
 // Nothing, a text, token ids, or a chat.
-using Prompt = std::variant<std::monostate, std::string, std::vector<int64_t>, std::vector<ChatMessage>>;
+using Prompt = std::variant<std::monostate, std::string, std::vector<int64_t>, Chat>;
 
 struct RequestDraft {
   std::string model;  // empty: the router's model

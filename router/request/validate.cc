@@ -45,28 +45,30 @@ absl::StatusOr<std::vector<TokenId>> take_token_ids(const std::vector<int64_t>& 
   return tokens;
 }
 
-absl::StatusOr<std::vector<TokenId>> tokenize_chat(const std::vector<ChatMessage>& messages,
-                                                   const ValidationContext& context) {
+absl::StatusOr<std::vector<TokenId>> tokenize_chat(const Chat& chat, const ValidationContext& context) {
   if (context.chat_template == nullptr) return invalid_field("messages", "this model has no chat template");
-  const absl::Status count = check_num_entries("messages", messages.size(), context.limits.max_messages);
+  const absl::Status count = check_num_entries("messages", chat.messages.size(), context.limits.max_messages);
   if (!count.ok()) return count;
   size_t num_bytes = 0;
-  for (const ChatMessage& message : messages) num_bytes += message.content.size();
+  for (const ChatMessage& message : chat.messages) {
+    num_bytes += message.content.size();
+    for (const std::string& call : message.tool_calls) num_bytes += call.size();
+  }
+  for (const std::string& tool : chat.options.tools) num_bytes += tool.size();
   const absl::Status size = check_text_size("messages", num_bytes, context);
   if (!size.ok()) return size;
-  return context.chat_template->render(messages);
+  return context.chat_template->render(chat.messages, chat.options);
 }
 
 absl::StatusOr<std::vector<TokenId>> tokenize_any(const Prompt& prompt, const ValidationContext& context) {
   if (const auto* text = std::get_if<std::string>(&prompt)) return tokenize_text(*text, context);
   if (const auto* ids = std::get_if<std::vector<int64_t>>(&prompt)) return take_token_ids(*ids, context);
-  if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&prompt))
-    return tokenize_chat(*messages, context);
+  if (const auto* chat = std::get_if<Chat>(&prompt)) return tokenize_chat(*chat, context);
   return invalid_field("prompt", "is missing; give a text, token ids or messages");
 }
 
 std::string_view prompt_field(const Prompt& prompt) {
-  return std::holds_alternative<std::vector<ChatMessage>>(prompt) ? "messages" : "prompt";
+  return std::holds_alternative<Chat>(prompt) ? "messages" : "prompt";
 }
 
 absl::Status read_lengths(const RequestDraft& draft, const ValidationContext& context,

@@ -73,17 +73,75 @@ absl::Status check_role(const ChatMessage& message, size_t index, ChatFormat for
   return absl::OkStatus();
 }
 
-absl::Status check(const std::vector<ChatMessage>& messages, ChatFormat format) {
+absl::Status check_end(const std::vector<ChatMessage>& messages, const ChatOptions& options) {
+  if (options.end != ChatOptions::End::kContinues) return absl::OkStatus();
+  if (find_role(messages.back().role)->role == Role::kAssistant) return absl::OkStatus();
+  return invalid_field("continue_final_message", "needs a last message of the assistant");
+}
+
+absl::Status check(const std::vector<ChatMessage>& messages, const ChatOptions& options, ChatFormat format) {
   if (messages.empty()) return invalid_field("messages", "must hold at least 1 message; holds 0");
+  if (format == ChatFormat::kNemotron4 && !options.tools.empty()) {
+    return invalid_field("tools", "this model's chat format, nemotron-4, has none; nemotron-mini has");
+  }
   for (size_t i = 0; i < messages.size(); ++i) {
     absl::Status role = check_role(messages[i], i, format);
     if (!role.ok()) return role;
     if (!is_valid_utf8(messages[i].content)) {
       return invalid_field(absl::StrCat("messages[", i, "].content"), "must be valid UTF-8");
     }
+    if (format == ChatFormat::kNemotron4 && !messages[i].tool_calls.empty()) {
+      return invalid_field(absl::StrCat("messages[", i, "].tool_calls"),
+                           "this model's chat format, nemotron-4, has no tools; nemotron-mini has");
+    }
   }
-  return absl::OkStatus();
+  return check_end(messages, options);
 }
+
+// A prompt's text as it is put together.
+class Parts {
+ public:
+  explicit Parts(ChatFormat format) : format_(format) {}
+
+  void add_template(std::string_view text) { parts_.push_back({text, TextPart::Kind::kTemplate}); }
+  void add_plain(std::string_view text) { parts_.push_back({text, TextPart::Kind::kPlain}); }
+
+  // A call stands as the model writes it, so that a prompt with an old answer reads like the answer.
+  void add_message(const ChatMessage& message) {
+    const std::string_view content = message.content;
+    add_plain(format_ == ChatFormat::kNemotronMini ? strip(content) : content);
+    bool follows = !content.empty();
+    for (const std::string& call : message.tool_calls) {
+      add_template(follows ? " <toolcall> " : "<toolcall> ");
+      add_plain(call);
+      add_template(" </toolcall>");
+      follows = true;
+    }
+  }
+
+  // system may be null.
+  void add_system_turn(const ChatMessage* system, const std::vector<std::string>& tools) {
+    add_template("<extra_id_0>System");
+    if (system != nullptr) {
+      add_template("\n");
+      add_message(*system);
+    }
+    if (system != nullptr && !tools.empty()) add_template("\n");
+    for (const std::string& tool : tools) {
+      add_template("\n<tool> ");
+      add_plain(tool);
+      add_template(" </tool>");
+    }
+    // Without a system text both formats give "System\n\n".
+    add_template(format_ == ChatFormat::kNemotron4 && system != nullptr ? "\n" : "\n\n");
+  }
+
+  std::vector<TextPart> take() { return std::move(parts_); }
+
+ private:
+  const ChatFormat format_;
+  std::vector<TextPart> parts_;
+};
 
 }  // namespace
 
@@ -104,42 +162,37 @@ ChatTemplate::ChatTemplate(std::shared_ptr<const Tokenizer> tokenizer, ChatForma
                            TokenId end_of_turn_id)
     : tokenizer_(std::move(tokenizer)), format_(format), end_of_turn_id_(end_of_turn_id) {}
 
-std::vector<TextPart> ChatTemplate::parts_of(const std::vector<ChatMessage>& messages) const {
-  std::vector<TextPart> parts;
-  const auto add_template = [&](std::string_view text) {
-    parts.push_back({text, TextPart::Kind::kTemplate});
-  };
-  const auto add_content = [&](const ChatMessage& message) {
-    const std::string_view content = message.content;
-    parts.push_back(
-        {format_ == ChatFormat::kNemotronMini ? strip(content) : content, TextPart::Kind::kPlain});
-  };
-
+std::vector<TextPart> ChatTemplate::parts_of(const std::vector<ChatMessage>& messages,
+                                             const ChatOptions& options) const {
+  Parts parts(format_);
   const bool has_system = find_role(messages.front().role)->role == Role::kSystem;
-  add_template("<extra_id_0>System\n");
-  if (has_system) add_content(messages.front());
-  // Without a system text both formats give "System\n\n".
-  add_template(format_ == ChatFormat::kNemotronMini && has_system ? "\n\n" : "\n");
+  parts.add_system_turn(has_system ? &messages.front() : nullptr, options.tools);
   for (size_t i = has_system ? 1 : 0; i < messages.size(); ++i) {
-    add_template(find_role(messages[i].role)->opening);
-    add_content(messages[i]);
-    add_template("\n");
+    parts.add_template(find_role(messages[i].role)->opening);
+    parts.add_message(messages[i]);
+    const bool is_last = i + 1 == messages.size();
+    if (!is_last || options.end != ChatOptions::End::kContinues) parts.add_template("\n");
   }
-  add_template("<extra_id_1>Assistant\n");
-  return parts;
+  if (options.end == ChatOptions::End::kOpensTurn) {
+    parts.add_template("<extra_id_1>Assistant\n");
+    parts.add_plain(options.answer_prefix);
+  }
+  return parts.take();
 }
 
-absl::StatusOr<std::vector<TokenId>> ChatTemplate::render(const std::vector<ChatMessage>& messages) const {
-  const absl::Status checked = check(messages, format_);
+absl::StatusOr<std::vector<TokenId>> ChatTemplate::render(const std::vector<ChatMessage>& messages,
+                                                          const ChatOptions& options) const {
+  const absl::Status checked = check(messages, options, format_);
   if (!checked.ok()) return checked;
-  return tokenizer_->encode_parts(parts_of(messages));
+  return tokenizer_->encode_parts(parts_of(messages, options));
 }
 
-absl::StatusOr<std::string> ChatTemplate::render_text(const std::vector<ChatMessage>& messages) const {
-  const absl::Status checked = check(messages, format_);
+absl::StatusOr<std::string> ChatTemplate::render_text(const std::vector<ChatMessage>& messages,
+                                                      const ChatOptions& options) const {
+  const absl::Status checked = check(messages, options, format_);
   if (!checked.ok()) return checked;
   std::string text;
-  for (const TextPart& part : parts_of(messages)) text.append(part.text);
+  for (const TextPart& part : parts_of(messages, options)) text.append(part.text);
   return text;
 }
 

@@ -15,12 +15,25 @@ namespace octet::router {
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant", "tool"
   std::string content;
+  // Calls of tools that an assistant made, each as the JSON text that it wrote.
+  std::vector<std::string> tool_calls = {};
+};
+
+// What a prompt has beside its messages.
+struct ChatOptions {
+  enum class End {
+    kOpensTurn,  // asks for the next assistant turn
+    kClosed,     // nothing after the last message
+    kContinues,  // the last message is the assistant's and goes on
+  };
+  std::vector<std::string> tools = {};  // definitions as JSON texts, for the system turn
+  End end = End::kOpensTurn;
+  std::string answer_prefix = {};  // what the opened turn begins with
 };
 
 enum class ChatFormat {
   kNemotron4,     // the model card of Nemotron-4-340B-Instruct: one newline after a system text
-  kNemotronMini,  // Nemotron-Mini-4B-Instruct: contents stripped, two newlines after the system turn, tool
-                  // turns
+  kNemotronMini,  // Nemotron-Mini-4B-Instruct: contents stripped, two newlines after the system turn, tools
 };
 
 class ChatTemplate {
@@ -28,13 +41,16 @@ class ChatTemplate {
   // Errors: INVALID_ARGUMENT when the tokenizer lacks <extra_id_0> or <extra_id_1>.
   static absl::StatusOr<ChatTemplate> make(std::shared_ptr<const Tokenizer> tokenizer, ChatFormat format);
 
-  // The prompt that asks for the next assistant turn. Equal to Tokenizer::encode(render_text(...)) when no
-  // message holds a special piece or U+2581 (see Tokenizer::encode_plain). Errors: INVALID_ARGUMENT naming
-  // messages, messages[i].role or messages[i].content: no message, an unknown role, a system message that is
-  // not first, a tool message in kNemotron4, broken UTF-8.
-  absl::StatusOr<std::vector<TokenId>> render(const std::vector<ChatMessage>& messages) const;
+  // The prompt; by default it asks for the next assistant turn. Equal to Tokenizer::encode(render_text(...))
+  // when no message holds a special piece or U+2581 (see Tokenizer::encode_plain). Errors: INVALID_ARGUMENT
+  // naming messages, messages[i].role or messages[i].content: no message, an unknown role, a system message
+  // that is not first, tools, tool calls or a tool message in kNemotron4, broken UTF-8; or
+  // continue_final_message.
+  absl::StatusOr<std::vector<TokenId>> render(const std::vector<ChatMessage>& messages,
+                                              const ChatOptions& options = {}) const;
   // The same as text, for people.
-  absl::StatusOr<std::string> render_text(const std::vector<ChatMessage>& messages) const;
+  absl::StatusOr<std::string> render_text(const std::vector<ChatMessage>& messages,
+                                          const ChatOptions& options = {}) const;
 
   ChatFormat format() const { return format_; }
   // The token that ends an assistant turn (<extra_id_1>).
@@ -42,8 +58,8 @@ class ChatTemplate {
 
  private:
   ChatTemplate(std::shared_ptr<const Tokenizer> tokenizer, ChatFormat format, TokenId end_of_turn_id);
-  // Views of messages and of string literals.
-  std::vector<TextPart> parts_of(const std::vector<ChatMessage>& messages) const;
+  // Views of messages, of options and of string literals.
+  std::vector<TextPart> parts_of(const std::vector<ChatMessage>& messages, const ChatOptions& options) const;
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatFormat format_ = ChatFormat::kNemotron4;

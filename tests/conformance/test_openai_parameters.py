@@ -8,6 +8,8 @@ import pytest
 from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
+from end_to_end.deployment import Deployment
+
 README = pathlib.Path(__file__).resolve().parents[2] / "router" / "api" / "README.md"
 HI = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -49,7 +51,7 @@ SAMPLES = {
     "stream_options": [{"include_usage": True}],
     "suffix": ["x"],
     "temperature": [0.5],
-    "tool_choice": ["auto"],
+    "tool_choice": ["auto", "required", {"type": "function", "function": {"name": "f"}}],
     "tools": [[TOOL]],
     "top_logprobs": [2],
     "top_p": [0.5],
@@ -57,11 +59,12 @@ SAMPLES = {
     "verbosity": ["low"],
     "web_search_options": [{}],
 }
-NEEDS = {"stream_options": {"stream": True}, "top_logprobs": {"logprobs": True}}
+NEEDS = {"stream_options": {"stream": True}, "top_logprobs": {"logprobs": True}, "tool_choice": {"tools": [TOOL]},
+         "parallel_tool_calls": {"tools": [TOOL]}}
 COMPLETION_SAMPLES = SAMPLES | {"logprobs": [2]}
 # Values of parameters that otherwise work.
 REFUSED_VALUES = [("store", True), ("service_tier", "flex"), ("modalities", ["text", "audio"]), ("n", 129),
-                  ("stream_options", {"include_usage": True}), ("top_logprobs", 1)]
+                  ("stream_options", {"include_usage": True}), ("top_logprobs", 1), ("tool_choice", "auto"), ("tools", [TOOL])]
 
 
 def table(path):
@@ -83,14 +86,21 @@ ROUTES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    """A router whose chats can have tools."""
+    with Deployment(tmp_path_factory.mktemp("mini"), router_flags=("--chat-format", "nemotron-mini")) as running:
+        yield running
+
+
 @pytest.mark.parametrize("path, module, samples, base", ROUTES)
-def test_every_typed_parameter_works_or_is_refused_by_name(deployment, http, path, module, samples, base):
+def test_every_typed_parameter_works_or_is_refused_by_name(mini, http, path, module, samples, base):
     documented = table(path)
     assert documented.keys() == typed_parameters(module), f"{README} and the openai package {openai.__version__} differ"
     for name, outcome in documented.items():
         for value in samples[name]:
             body = {key: member for key, member in base.items() if (key, name) != ("max_tokens", "max_completion_tokens")}
-            reply = http.post(deployment.url + path, json=body | NEEDS.get(name, {}) | {name: value})
+            reply = http.post(mini.url + path, json=body | NEEDS.get(name, {}) | {name: value})
             if outcome == "works":
                 assert reply.status_code == 200, (name, value, reply.text)
             else:

@@ -91,11 +91,17 @@ void ApiTest::SetUp() {
       .generator = generator,
       .metrics = metrics,
       .validation = [this] {
-        return ValidationContext{
-            .tokenizer = tokenizer, .chat_template = chat_template.get(), .model = model, .limits = {}};
+        return ValidationContext{.tokenizer = tokenizer,
+                                 .chat_template = other_template ? other_template.get() : chat_template.get(),
+                                 .model = model,
+                                 .limits = {}};
       }});
   add_openai_routes(routes, *context);
   add_nemo_routes(routes, *context);
+}
+
+void ApiTest::use_chat_format(ChatFormat format) {
+  other_template = std::make_unique<ChatTemplate>(ChatTemplate::make(tokenizer, format).value());
 }
 
 std::shared_ptr<FakeResponder> ApiTest::call(const std::string& method, const std::string& path,

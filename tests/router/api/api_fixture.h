@@ -87,12 +87,16 @@ class ApiTest : public ::testing::Test {
   size_t num_started() const { return generator.started.size(); }
   double count(const std::string& api, const std::string& outcome);
 
+  // For the requests that follow; the model's own is kNemotron4.
+  void use_chat_format(ChatFormat format);
+
   static std::shared_ptr<const Tokenizer> tokenizer;
   static std::unique_ptr<ChatTemplate> chat_template;
   boost::asio::io_context loop;
   FakeGenerator generator;
   RouterMetrics metrics;
   ModelInfo model{.name = "org/nano", .max_model_len = 256, .vocab_size = 1600, .backend = "cpu"};
+  std::unique_ptr<ChatTemplate> other_template;  // used instead, when set
   std::unique_ptr<ServiceContext> context;
   HttpServer::Routes routes;
 };
