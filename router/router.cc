@@ -18,6 +18,7 @@
 #include "base/metrics_endpoint.h"
 #include "base/status.h"
 #include "router/api/apis.h"
+#include "router/web/web_pages.h"
 
 namespace octet::router {
 namespace {
@@ -186,6 +187,7 @@ absl::Status Router::open_http() {
     HttpServer::Routes routes;
     add_openai_routes(routes, *context_);
     add_nemo_routes(routes, *context_);
+    add_web_routes(routes);
     HttpLimits limits;
     limits.max_body_bytes = size_t{config_.max_body_mib} << 20;
     auto server = HttpServer::listen(loop_, config_.host, config_.http_port, std::move(routes), limits);

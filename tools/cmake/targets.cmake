@@ -50,6 +50,17 @@ function(octet_library NAME)
   add_library(octet::${NAME} ALIAS octet_${NAME})
 endfunction()
 
+# octet_embed(TARGET FUNCTION file): compiles the file's bytes into the target (embed.cmake).
+function(octet_embed TARGET FUNCTION FILE)
+  set(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/embedded/${FUNCTION}.cc)
+  set(SCRIPT ${OCTET_ROOT}/tools/cmake/embed.cmake)
+  add_custom_command(OUTPUT ${OUTPUT}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${CMAKE_CURRENT_SOURCE_DIR}/${FILE} -DOUTPUT=${OUTPUT} -DFUNCTION=${FUNCTION} -P ${SCRIPT}
+    DEPENDS ${FILE} ${SCRIPT}
+    VERBATIM)
+  target_sources(octet_${TARGET} PRIVATE ${OUTPUT})
+endfunction()
+
 # octet_binary(NAME SOURCES main.cc DEPS ...): an executable build/<preset>/bin/NAME.
 function(octet_binary NAME)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
