@@ -53,8 +53,14 @@ void add_flags(Flags& flags, RouterConfig& config) {
                    "Requests that wait for room on a pipeline; more are refused as overload.");
   flags.add_number("max-queued-tokens", &config.max_queued_tokens, 1, kMaxTokens,
                    "Prompt tokens of the requests that wait, over all their sequences; more are refused.");
-  flags.add_number("pipeline-max-sequences", &config.pipeline_max_sequences, 1, kMaxInFlight,
-                   "Sequences on one pipeline, over all routers; more wait in the router.");
+  flags.add_duration(
+      "max-queue-wait", &config.max_queue_wait, milliseconds(1), hours(24),
+      "How long a request may have to wait, as the rate of late tells when it comes; one that would "
+      "wait longer is refused.");
+  flags.add_number(
+      "pipeline-max-sequences", &config.pipeline_max_sequences, 1, kMaxInFlight,
+      "Sequences on one pipeline, over all routers; more wait in the router. No more than the workers' "
+      "--max-sequences, or they wait in the lead.");
   flags.add_number(
       "pipeline-max-prompt-tokens", &config.pipeline_max_prompt_tokens, 1, kMaxTokens,
       "Prompt tokens on one pipeline that are not computed yet, over all routers; more wait in the router. "

@@ -27,6 +27,7 @@ struct RouterConfig {
   uint32_t max_sequences = 4096;
   uint32_t max_queued_requests = 1024;
   uint32_t max_queued_tokens = 1'000'000;
+  Duration max_queue_wait = std::chrono::minutes(1);
   uint32_t pipeline_max_sequences = 256;
   uint32_t pipeline_max_prompt_tokens = 8192;
   uint32_t max_body_mib = 8;

@@ -35,8 +35,8 @@ prometheus::Histogram& histogram(prometheus::Registry& registry, const std::stri
 
 using Reason = RouterMetrics::RefusalReason;
 // By the reason's number.
-constexpr std::array<const char*, 8> kReasons = {
-    "requests_in_flight", "sequences_in_flight", "queued_requests", "queued_tokens",
+constexpr std::array<const char*, 9> kReasons = {
+    "requests_in_flight", "sequences_in_flight", "queued_requests", "queued_tokens", "queue_wait",
     "hopeless_deadline",  "displaced",           "no_pipeline",     "draining"};
 static_assert(kReasons.size() == static_cast<size_t>(Reason::kDraining) + 1);
 
@@ -66,6 +66,8 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
           *registry, "octet_request_duration_seconds",
           "From the arrival of a request to its last piece, for requests that were answered.", kRequest)),
       pipelines_ready(gauge(*registry, "octet_pipelines_ready", "Pipelines that take sequences.")),
+      prefix_blocks_known(gauge(*registry, "octet_prefix_blocks_known",
+                                "Blocks in the prefix caches of the pipelines, as far as their leads told.")),
       queue_tokens(
           gauge(*registry, "octet_queue_tokens", "Prompt tokens of requests that wait for a pipeline.")),
       queue_wait_seconds(histogram(*registry, "octet_queue_wait_seconds",

@@ -28,6 +28,7 @@ class RouterMetrics {
     kSequencesInFlight,
     kQueuedRequests,
     kQueuedTokens,
+    kQueueWait,
     kHopelessDeadline,
     kDisplaced,
     kNoPipeline,
@@ -49,6 +50,7 @@ class RouterMetrics {
   prometheus::Histogram& inter_token_latency_seconds;  // octet_inter_token_latency_seconds
   prometheus::Histogram& request_seconds;              // octet_request_duration_seconds
   prometheus::Gauge& pipelines_ready;                  // octet_pipelines_ready
+  prometheus::Gauge& prefix_blocks_known;              // octet_prefix_blocks_known
   prometheus::Gauge& queue_tokens;                     // octet_queue_tokens
   prometheus::Histogram& queue_wait_seconds;           // octet_queue_wait_seconds
 

@@ -76,7 +76,9 @@ PipelineGenerator::Limits generator_limits(const RouterConfig& config) {
   PipelineGenerator::Limits limits;
   limits.max_requests = config.max_requests;
   limits.max_sequences = config.max_sequences;
-  limits.queue = {.max_requests = config.max_queued_requests, .max_tokens = config.max_queued_tokens};
+  limits.queue = {.max_requests = config.max_queued_requests,
+                  .max_tokens = config.max_queued_tokens,
+                  .max_wait = config.max_queue_wait};
   return limits;
 }
 

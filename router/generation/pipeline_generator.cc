@@ -140,6 +140,12 @@ absl::Status PipelineGenerator::refusal(const RequestQueue::Push& push, const Qu
                          absl::StrCat("the request would wait about ", whole_seconds(*push.wait),
                                       ", and its deadline is in ", whole_seconds(request.deadline - now())),
                          retry_after));
+    case RequestQueue::Refusal::kWait:
+      return refused(RefusalReason::kQueueWait,
+                     quota_exceeded("queue_wait",
+                                    absl::StrCat("the request would wait about ", whole_seconds(*push.wait),
+                                                 ", of at most ", whole_seconds(queue_.limits().max_wait)),
+                                    retry_after));
     case RequestQueue::Refusal::kTokens:
       return refused(
           RefusalReason::kQueuedTokens,
@@ -174,6 +180,7 @@ void PipelineGenerator::dispatch() {
   while (const auto id = queue_.front()) {
     Entry& entry = in_flight_.at(*id);
     const auto pipeline = pipelines_.choose(entry.request->request());
+    queue_.set_stalled(!pipeline.ok(), now());
     if (!pipeline.ok() || !*pipeline) break;
     queue_.pop(now());
     entry.queue_request.reset();

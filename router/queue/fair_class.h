@@ -37,6 +37,7 @@ struct QueuedRequest {
 struct QueueLimits {
   uint32_t max_requests = 1024;
   uint64_t max_tokens = 1'000'000;
+  Duration max_wait = std::chrono::minutes(1);
 };
 
 class FairClass {

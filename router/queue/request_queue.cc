@@ -15,6 +15,10 @@ RequestQueue::Push RequestQueue::push(const QueuedRequest& request, Time now) {
     result.refusal = Refusal::kDeadline;
     return result;
   }
+  if (result.wait && *result.wait > limits_.max_wait) {
+    result.refusal = Refusal::kWait;
+    return result;
+  }
   if (request.num_tokens > limits_.max_tokens) {
     result.refusal = Refusal::kTokens;
     return result;

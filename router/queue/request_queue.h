@@ -29,6 +29,7 @@ class RequestQueue {
     kNone,
     kRequests,  // max_requests wait
     kTokens,    // with it more than max_tokens would wait
+    kWait,      // at the rate of late its turn comes after max_wait
     kDeadline,  // at the rate of late its turn comes after its deadline
   };
   struct Push {
@@ -56,6 +57,12 @@ class RequestQueue {
   // A tenant's request of this priority, which was popped, had tokens generated.
   void charge(const std::string& tenant, int32_t priority, uint64_t num_tokens);
 
+  // Whether there is no pipeline at all for now: such time tells nothing of the rate.
+  void set_stalled(bool stalled, Time now) {
+    stalled_ = stalled;
+    update_busy(now);
+  }
+
   bool empty() const { return waiting_.empty(); }
   size_t num_requests() const { return waiting_.size(); }
   uint64_t num_tokens() const { return num_tokens_; }
@@ -74,7 +81,7 @@ class RequestQueue {
   // A request whose place the newcomer may have.
   std::optional<QueuedId> victim_of(const QueuedRequest& newcomer) const;
   std::optional<Duration> wait_of(const QueuedRequest& request, Time now);
-  void update_busy(Time now) { rate_.set_busy(!waiting_.empty(), now); }
+  void update_busy(Time now) { rate_.set_busy(!waiting_.empty() && !stalled_, now); }
 
   const QueueLimits limits_;
   std::map<int32_t, FairClass> classes_;  // by priority; none is empty
@@ -82,6 +89,7 @@ class RequestQueue {
   std::set<std::pair<Time, QueuedId>> deadlines_;
   uint64_t num_tokens_ = 0;
   uint64_t num_arrivals_ = 0;
+  bool stalled_ = false;
   RateMeter rate_;  // of tokens popped
 };
 

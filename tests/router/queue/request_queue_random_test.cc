@@ -54,7 +54,7 @@ class Model {
     OCTET_CHECK(num_pushed_ == num_ended_, num_pushed_, " pushed and ", num_ended_, " ended");
     OCTET_CHECK(queue_.num_tokens() == 0 && queue_.next_deadline() == kNoDeadline, "something is left");
   }
-  std::array<uint64_t, 4> num_refused{};
+  std::array<uint64_t, 5> num_refused{};
   uint64_t num_displaced = 0;
   uint64_t num_expired = 0;
 
@@ -96,6 +96,8 @@ class Model {
     const bool tokens_full = num_tokens_ + request.num_tokens > limits_.max_tokens;
     OCTET_CHECK(result.refusal != Refusal::kRequests || requests_full || tokens_full, "refused without need");
     OCTET_CHECK(result.refusal != Refusal::kTokens || tokens_full || requests_full, "refused without need");
+    OCTET_CHECK(result.refusal != Refusal::kWait || *result.wait > limits_.max_wait,
+                "it would not wait long");
     OCTET_CHECK(result.refusal != Refusal::kDeadline || *result.wait > request.deadline - now_,
                 "it could have made its deadline");
   }
@@ -154,7 +156,8 @@ class Model {
     OCTET_CHECK(waiting_.size() <= limits_.max_requests && num_tokens_ <= limits_.max_tokens, "bounds");
   }
 
-  const QueueLimits limits_{.max_requests = 100, .max_tokens = 10'500};
+  const QueueLimits limits_{
+      .max_requests = 100, .max_tokens = 10'500, .max_wait = std::chrono::milliseconds(2500)};
   std::mt19937_64 random_;
   Time now_ = Time(std::chrono::hours(1));
   RequestQueue queue_;
@@ -241,6 +244,113 @@ TEST(RequestQueueRandomTest, BackloggedTenantsAreServedByTheirWeights) {
   for (size_t tenant = 1; tenant < kWeights.size(); ++tenant) {
     EXPECT_NEAR(served[tenant] / served[0], 1, 0.05) << "tenant " << tenant << " in the long run";
   }
+}
+
+// A server of 1,000 tokens a second behind the queue, in virtual time.
+class Simulation {
+ public:
+  explicit Simulation(const QueueLimits& limits) : queue_(limits) {}
+
+  // A Poisson process of requests of 10 tokens.
+  void add_tenant(const std::string& name, double requests_per_second) {
+    tenants_.push_back({.name = name,
+                        .requests_per_second = requests_per_second,
+                        .random = std::mt19937_64(tenants_.size()),
+                        .next = {},
+                        .waits = {}});
+  }
+  void run(double num_seconds) {
+    const Time end = now_ + to_duration(num_seconds);
+    for (Tenant& tenant : tenants_) tenant.next = now_ + gap(tenant);
+    while (now_ < end) {
+      Tenant& tenant = *std::min_element(tenants_.begin(), tenants_.end(),
+                                         [](const Tenant& a, const Tenant& b) { return a.next < b.next; });
+      now_ = tenant.next;
+      serve();
+      tenant.next = now_ + gap(tenant);
+      const QueuedId id = next_id_++;
+      const QueuedRequest request{.id = id, .tenant = tenant.name, .num_tokens = 10};
+      const RequestQueue::Push push = queue_.push(request, now_);
+      for (const QueuedId displaced : push.displaced) arrivals_.erase(displaced);
+      if (push.refusal == Refusal::kNone) arrivals_[id] = {now_, &tenant};
+    }
+  }
+  void forget_waits() {
+    for (Tenant& tenant : tenants_) tenant.waits.clear();
+  }
+  // Of those that were served: the 99th percentile, in seconds.
+  double wait_p99(size_t tenant) {
+    std::vector<double>& waits = tenants_[tenant].waits;
+    std::sort(waits.begin(), waits.end());
+    return waits.at(waits.size() * 99 / 100);
+  }
+  // Share of the time in which the server worked.
+  double utilisation() const { return busy_seconds_ / seconds(now_ - kStart); }
+
+ private:
+  struct Tenant {
+    std::string name;
+    double requests_per_second = 0;
+    std::mt19937_64 random;  // its own: its requests come alike whatever others do
+    Time next;
+    std::vector<double> waits;
+  };
+  static constexpr Time kStart = Time(std::chrono::hours(1));
+  static constexpr Duration kService = std::chrono::milliseconds(10);
+
+  static Duration to_duration(double num_seconds) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(num_seconds));
+  }
+  static Duration gap(Tenant& tenant) {
+    return to_duration(std::exponential_distribution<>(tenant.requests_per_second)(tenant.random));
+  }
+  // All that begins before now.
+  void serve() {
+    while (const auto id = queue_.front()) {
+      const auto [arrival, tenant] = arrivals_.at(*id);
+      const Time begin = std::max(free_, arrival);
+      if (begin >= now_) return;
+      queue_.pop(begin);
+      arrivals_.erase(*id);
+      tenant->waits.push_back(seconds(begin - arrival));
+      free_ = begin + kService;
+      busy_seconds_ += seconds(kService);
+    }
+  }
+
+  RequestQueue queue_;
+  Time now_ = kStart;
+  Time free_ = kStart;
+  double busy_seconds_ = 0;
+  QueuedId next_id_ = 0;
+  std::vector<Tenant> tenants_;
+  std::unordered_map<QueuedId, std::pair<Time, Tenant*>> arrivals_;
+};
+
+TEST(RequestQueueRandomTest, AtTenTimesOverloadTheWaitIsBoundedAndNothingIdles) {
+  Simulation simulation({.max_wait = std::chrono::milliseconds(500)});
+  simulation.add_tenant("a", 1000);
+  simulation.run(60);  // at first the rate is not known, and the queue takes what it can
+  simulation.forget_waits();
+  simulation.run(300);
+  EXPECT_LT(simulation.wait_p99(0), 0.6);
+  EXPECT_GT(simulation.utilisation(), 0.99);
+}
+
+TEST(RequestQueueRandomTest, AFloodDoesNotMoveAnotherTenantsWait) {
+  // One tenant sends a fifth of its half of the server, the other the whole server's worth, or fifty times
+  // it.
+  const auto wait_beside = [](double num_times) {
+    Simulation simulation({});
+    simulation.add_tenant("light", 10);
+    simulation.add_tenant("flood", 100 * num_times);
+    simulation.run(500);
+    return simulation.wait_p99(0);
+  };
+  const double at_once = wait_beside(1);
+  const double at_fifty = wait_beside(50);
+  EXPECT_LE(at_fifty, 1.1 * at_once + 0.005);
+  EXPECT_LT(at_fifty, 0.05) << "a few turns of 10 ms, though a thousand requests of the other wait";
 }
 
 }  // namespace

@@ -179,6 +179,26 @@ TEST_F(RequestQueueTest, RefusesWhatCannotMakeItsDeadline) {
   EXPECT_EQ(push(6, {.deadline = now_ + seconds(30)}).refusal, Refusal::kNone);
 }
 
+TEST_F(RequestQueueTest, RefusesWhatWouldWaitTooLong) {
+  limits_.max_wait = seconds(5);
+  run_at(100);
+  push(1, {.num_tokens = 600});
+  EXPECT_EQ(push(2).refusal, Refusal::kWait);
+  EXPECT_EQ(push(3, {.priority = -1}).refusal, Refusal::kNone);
+  EXPECT_EQ(push(4, {.tenant = "other"}).refusal, Refusal::kNone);
+}
+
+TEST_F(RequestQueueTest, TimeWithoutPipelinesDoesNotLowerTheRate) {
+  run_at(100);
+  push(1, {.num_tokens = 1000});
+  queue().set_stalled(true, now_);
+  now_ += seconds(10);
+  queue().set_stalled(false, now_);
+  EXPECT_NEAR(octet::seconds(*push(2).wait), 10, 1);
+  now_ += seconds(10);
+  EXPECT_GT(octet::seconds(*push(3).wait), 15) << "time in which nothing was popped does";
+}
+
 TEST_F(RequestQueueTest, OneTenantsBacklogIsNotAnothersWait) {
   run_at(100);
   for (QueuedId id = 1; id <= 20; ++id) push(id, {.tenant = "flood", .num_tokens = 100});
