@@ -56,6 +56,7 @@ v1::StartSequence start_sequence(const ValidatedRequest& request, uint32_t choic
     start.set_timeout_ms(static_cast<uint64_t>(std::max<int64_t>(left.count(), 1)));
   }
   start.set_priority(request.priority);
+  start.set_cache_salt(request.tenant.name);
   return start;
 }
 

@@ -18,6 +18,10 @@ using WatchStream = LoopStream<grpc::ClientReadReactor<v1::WatchResponse>, v1::W
 
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
 
+std::span<const uint64_t> names(const google::protobuf::RepeatedField<uint64_t>& field) {
+  return {field.data(), static_cast<size_t>(field.size())};
+}
+
 bool is_done(const std::shared_future<void>& stream) {
   return stream.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
@@ -64,6 +68,7 @@ void PipelineClient::connect() {
   connection_->stub = v1::Pipeline::NewStub(internal_channel(address_));
   connection_->watch_request.set_interval_ms(static_cast<uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(options_.watch_interval).count()));
+  connection_->watch_request.set_with_prefix_digest(true);
   connection_->watch = std::make_shared<WatchStream>(
       loop_, WatchStream::Events{
                  [this](const v1::WatchResponse& state) { on_watch(state); },
@@ -106,6 +111,11 @@ void PipelineClient::take_load(const v1::WatchResponse& state) {
   num_free_tokens_.reset();
   if (state.total_blocks() > 0) {
     num_free_tokens_ = int64_t{state.free_blocks()} * state.block_size_tokens();
+  }
+  block_size_tokens_ = state.block_size_tokens();
+  if (state.has_prefix_digest()) {
+    const v1::PrefixDigest& digest = state.prefix_digest();
+    prefixes_.apply(digest.base_version(), digest.version(), names(digest.added()), names(digest.removed()));
   }
 }
 
@@ -184,6 +194,7 @@ void PipelineClient::lose(const std::string& reason) {
   num_other_sequences_ = 0;
   num_other_prompt_tokens_ = 0;
   num_free_tokens_.reset();
+  prefixes_.clear();
   set_ready(false);
   while (!sequences_.empty()) {
     auto sequence = sequences_.extract(sequences_.begin());

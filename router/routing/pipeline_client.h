@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "router/routing/pipeline.h"
+#include "router/routing/prefix_index.h"
 #include "router/routing/selector.h"
 
 namespace octet::v1 {
@@ -60,6 +61,9 @@ class PipelineClient {
   bool ready() const { return ready_; }
   // This router's part is exact; that of others is what the last news told beyond it.
   PipelineLoad load() const;
+  // What its prefix cache holds, in blocks of this many tokens.
+  const PrefixIndex& prefixes() const { return prefixes_; }
+  uint32_t block_size_tokens() const { return block_size_tokens_; }
   // This router's, not ended.
   size_t num_own_sequences() const { return sequences_.size(); }
 
@@ -110,6 +114,8 @@ class PipelineClient {
   uint64_t num_other_prompt_tokens_ = 0;
   // At the last news, less what was sent since and plus what ended since.
   std::optional<int64_t> num_free_tokens_;
+  PrefixIndex prefixes_;
+  uint32_t block_size_tokens_ = 0;
   int num_failures_ = 0;  // attempts to connect since the last news
   std::string refusal_;   // why the owner does not use this pipeline; logged once
   // Handlers of timers may run after the end.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/prefix_hash.h"
 #include "base/status.h"
 #include "octet/v1/pipeline.pb.h"
 
@@ -17,6 +18,28 @@ constexpr Duration kRetryAfter = std::chrono::seconds(1);
 constexpr Duration kLetGoPeriod = std::chrono::milliseconds(20);
 // NeMo pads the vocabulary to a multiple of 128 times the tensor-parallel size.
 constexpr uint32_t kMaxPaddingTokens = 128 * 8;
+
+// The names of a prompt's blocks, computed once for each size of blocks.
+class PromptNames {
+ public:
+  explicit PromptNames(const ValidatedRequest& request) : request_(request) {}
+
+  // Tokens of the prompt that the lead has in its prefix cache.
+  uint64_t num_cached(const PipelineClient& client) {
+    const uint32_t block_size = client.block_size_tokens();
+    if (block_size == 0 || client.prefixes().empty()) return 0;
+    if (block_size != block_size_) {
+      names_ = prefix_hashes(request_.tenant.name, request_.prompt, block_size);
+      block_size_ = block_size;
+    }
+    return client.prefixes().num_known(names_) * block_size;
+  }
+
+ private:
+  const ValidatedRequest& request_;
+  uint32_t block_size_ = 0;
+  std::vector<uint64_t> names_;
+};
 
 }  // namespace
 
@@ -57,6 +80,7 @@ void PipelinePool::add(const std::string& address) {
                               .on_room =
                                   [this, id] {
                                     if (!members_.at(id).used) let_go_of_unused();
+                                    count_prefix_blocks();
                                     events_.on_room();
                                   }};
   Member& member = members_[id];
@@ -85,10 +109,13 @@ void PipelinePool::let_go_of_unused() {
 absl::StatusOr<std::optional<PipelineId>> PipelinePool::choose(const ValidatedRequest& request) {
   std::vector<PipelineId> ids;
   std::vector<Candidate> candidates;
+  PromptNames names(request);
   for (const auto& [id, member] : members_) {
     if (!member.takes_sequences()) continue;
     ids.push_back(id);
-    candidates.push_back({.name = hash_of(member.address), .load = member.client->load()});
+    candidates.push_back({.name = hash_of(member.address),
+                          .load = member.client->load(),
+                          .num_cached_tokens = names.num_cached(*member.client)});
   }
   if (candidates.empty()) return unavailable("no pipeline is ready", kRetryAfter);
   Demand demand{
@@ -138,9 +165,16 @@ absl::Status PipelinePool::check(const v1::WatchResponse& state) {
   return absl::OkStatus();
 }
 
+void PipelinePool::count_prefix_blocks() {
+  size_t num = 0;
+  for (const auto& [id, member] : members_) num += member.client->prefixes().size();
+  metrics_.prefix_blocks_known.Set(static_cast<double>(num));
+}
+
 void PipelinePool::on_client_change() {
   metrics_.pipelines_ready.Set(static_cast<double>(num_ready()));
   events_.on_change();
+  events_.on_room();
 }
 
 }  // namespace octet::router

@@ -58,6 +58,7 @@ class PipelinePool final : public Pipelines {
   void add(const std::string& address);
   void let_go_of_unused();
   absl::Status check(const v1::WatchResponse& state);
+  void count_prefix_blocks();
   void on_client_change();
 
   boost::asio::io_context& loop_;

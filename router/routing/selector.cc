@@ -35,6 +35,24 @@ double affinity_bound(std::span<const Candidate> candidates, const Demand& deman
   return kMaxOfAverage * sum / static_cast<double>(candidates.size()) + kSlackTokens;
 }
 
+std::vector<size_t> not_overloaded(std::span<const Candidate> candidates, const std::vector<size_t>& among,
+                                   const Demand& demand) {
+  const double bound = affinity_bound(candidates, demand);
+  std::vector<size_t> result;
+  for (const size_t i : among) {
+    if (static_cast<double>(tokens_of(candidates[i])) <= bound) result.push_back(i);
+  }
+  return result;
+}
+
+// Returns whether any has something cached.
+bool keep_most_cached(std::span<const Candidate> candidates, std::vector<size_t>& among) {
+  uint64_t most = 0;
+  for (const size_t i : among) most = std::max(most, candidates[i].num_cached_tokens);
+  std::erase_if(among, [&](size_t i) { return candidates[i].num_cached_tokens < most; });
+  return most > 0;
+}
+
 size_t less_loaded_of_two(std::span<const Candidate> candidates, const std::vector<size_t>& among,
                           uint64_t random) {
   if (among.size() == 1) return among.front();
@@ -62,17 +80,14 @@ std::optional<size_t> select(std::span<const Candidate> candidates, const Demand
     if (has_room(candidates[i].load, demand, limits)) with_room.push_back(i);
   }
   if (with_room.empty()) return std::nullopt;
-  if (demand.session) {
-    const double bound = affinity_bound(candidates, demand);
+  std::vector<size_t> preferred = not_overloaded(candidates, with_room, demand);
+  const bool any_cached = keep_most_cached(candidates, preferred);
+  if (demand.session && !preferred.empty()) {
     const auto rank = [&](size_t i) { return mix(candidates[i].name ^ *demand.session); };
-    std::optional<size_t> first;
-    for (const size_t i : with_room) {
-      if (static_cast<double>(tokens_of(candidates[i])) > bound) continue;
-      if (!first || rank(i) > rank(*first)) first = i;
-    }
-    if (first) return first;
+    return *std::max_element(preferred.begin(), preferred.end(),
+                             [&](size_t a, size_t b) { return rank(a) < rank(b); });
   }
-  return less_loaded_of_two(candidates, with_room, random);
+  return less_loaded_of_two(candidates, any_cached ? preferred : with_room, random);
 }
 
 uint64_t hash_of(std::string_view text) {

@@ -39,15 +39,17 @@ struct Demand {
 struct Candidate {
   uint64_t name = 0;  // a hash, the same in every router
   PipelineLoad load;
+  uint64_t num_cached_tokens = 0;  // of the prompt, from its beginning, in the prefix cache
 };
 
 // A pipeline with nothing to do has room for anything.
 bool has_room(const PipelineLoad& load, const Demand& demand, const RoomLimits& limits);
 
-// The index of a candidate with room; absent when none has. A session goes where it ranks its pipelines
-// first (rendezvous hashing: every router ranks alike, and a pipeline that comes or goes moves no session but
-// its own), past those that have clearly more than the average to do. Otherwise the less loaded one of two
-// drawn at random, so that routers with the same news do not all choose the same (Mitzenmacher 2001).
+// The index of a candidate with room; absent when none has. First among those that have not clearly more than
+// the average to do: where most of the prompt is cached, and among equals where its session ranks its
+// pipelines first (rendezvous hashing: every router ranks alike, and a pipeline that comes or goes moves no
+// session but its own). With neither, the less loaded one of two drawn at random, so that routers with the
+// same news do not all choose the same (Mitzenmacher 2001).
 // random: 64 random bits.
 std::optional<size_t> select(std::span<const Candidate> candidates, const Demand& demand,
                              const RoomLimits& limits, uint64_t random);

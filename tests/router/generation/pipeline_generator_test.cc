@@ -71,6 +71,7 @@ TEST_F(PipelineGeneratorTest, SendsTheWholeRequest) {
   request_.prompt_logprobs = 1;
   request_.deadline = now() + std::chrono::seconds(10);
   request_.priority = -4;
+  request_.tenant.name = "tenant";
   start();
   ASSERT_THAT(pipelines_.sequences, SizeIs(2));
   for (uint32_t i = 0; i < 2; ++i) {
@@ -82,6 +83,7 @@ TEST_F(PipelineGeneratorTest, SendsTheWholeRequest) {
     EXPECT_GT(sent.timeout_ms(), 9000U);
     EXPECT_LE(sent.timeout_ms(), 10000U);
     EXPECT_EQ(sent.priority(), -4);
+    EXPECT_EQ(sent.cache_salt(), "tenant");
     const v1::SequenceSampling& sampling = sent.sampling();
     EXPECT_EQ(sampling.temperature(), 0.5F);
     EXPECT_EQ(sampling.top_k(), 7U);

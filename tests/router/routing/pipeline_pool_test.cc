@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/prefix_hash.h"
 #include "base/status.h"
 #include "tests/router/routing/fake_lead.h"
 
@@ -357,6 +358,33 @@ TEST_F(PipelinePoolTest, WhatOtherRoutersSentTakesRoomToo) {
   num_room_ = 0;
   run_until([&] { return num_room_ > 0; });
   EXPECT_FALSE(pool_->choose(request_).value());
+}
+
+TEST_F(PipelinePoolTest, GoesWhereThePromptIsCached) {
+  FakeLead first(FakeLead::ready_state());
+  FakeLead second(FakeLead::ready_state());
+  connect({first.address(), second.address()});
+  await_ready(2);
+  request_.prompt = {1, 2, 3, 4, 5};
+  request_.tenant.name = "tenant";
+  v1::WatchResponse state = FakeLead::ready_state();
+  state.set_block_size_tokens(2);
+  state.mutable_prefix_digest()->set_version(1);
+  state.mutable_prefix_digest()->add_added(prefix_hashes("tenant", request_.prompt, 2)[0]);
+  const auto is_always = [&](PipelineId id) {
+    for (int i = 0; i < 30; ++i) {
+      if (pool_->choose(request_).value() != id) return false;
+    }
+    return true;
+  };
+  second.set_state(state);
+  run_until([&] { return is_always(2); });
+  request_.tenant.name = "other";
+  EXPECT_FALSE(is_always(2)) << "tenants have prefixes of their own";
+  request_.tenant.name = "tenant";
+  state.mutable_prefix_digest()->add_added(prefix_hashes("tenant", request_.prompt, 2)[1]);
+  first.set_state(state);
+  run_until([&] { return is_always(1); });
 }
 
 TEST_F(PipelinePoolTest, PipelinesComeAndGo) {

@@ -137,5 +137,28 @@ TEST_F(SelectorTest, AnOverloadedPipelineLosesItsSessions) {
   for (const size_t home : homes(candidates)) EXPECT_NE(home, 1U);
 }
 
+TEST_F(SelectorTest, GoesWhereMostOfThePromptIsCached) {
+  auto candidates = idle(3);
+  candidates[1].num_cached_tokens = 64;
+  candidates[2].num_cached_tokens = 16;
+  EXPECT_EQ(choices(candidates)[1], 10'000);
+  candidates[1].load.num_sequences = 3;  // more than the others, and little
+  EXPECT_EQ(choices(candidates)[1], 10'000);
+  candidates[1].load.num_sequences = 20;
+  EXPECT_EQ(choices(candidates)[2], 10'000) << "the next best, when the best has too much to do";
+  candidates[1].load.num_sequences = 0;
+  candidates[2].num_cached_tokens = 64;
+  EXPECT_NEAR(choices(candidates)[1], 5000, 300) << "equals are drawn alike";
+}
+
+TEST_F(SelectorTest, SessionsAreRankedAmongThoseWithMostCached) {
+  auto candidates = idle(3);
+  const auto before = homes(candidates);
+  for (Candidate& each : candidates) each.num_cached_tokens = 32;  // a system prompt that all have
+  EXPECT_EQ(homes(candidates), before);
+  candidates[2].num_cached_tokens = 48;
+  for (const size_t home : homes(candidates)) EXPECT_EQ(home, 2U);
+}
+
 }  // namespace
 }  // namespace octet::router
