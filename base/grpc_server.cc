@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "base/grpc_server_tls.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "google/rpc/error_details.pb.h"
@@ -24,6 +25,7 @@ namespace {
 constexpr int kKeepaliveMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 5'000;
 constexpr int kMinPingIntervalMs = 5'000;  // below every client's keepalive time, or it is sent away
+constexpr int kHandshakeTimeoutMs = 10'000;
 constexpr int kInitialReconnectBackoffMs = 100;
 constexpr int kConnectTimeoutMs = 2'000;  // gRPC calls it the minimum reconnect back-off
 constexpr int kMaxReconnectBackoffMs = 1'000;
@@ -150,12 +152,14 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::start(const Options& opt
   const std::string address = host_and_port(options.host, options.port);
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
+  auto credentials = server_credentials(options.tls);
+  builder.AddListeningPort(address, credentials, &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   builder.SetMaxSendMessageSize(options.max_message_bytes);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a taken port is an error, not a second listener
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -166,15 +170,16 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::start(const Options& opt
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", address, ": ", why_not_bound(options.host, options.port)));
   }
-  auto result = std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), port));
+  auto result = std::unique_ptr<GrpcServer>(new GrpcServer(std::move(credentials), std::move(server), port));
   result->set_serving("live", true);
   result->set_serving("ready", false);
   result->set_serving("progress", false);
   return result;
 }
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, int port)
-    : server_(std::move(server)), port_(port) {}
+GrpcServer::GrpcServer(std::shared_ptr<grpc::ServerCredentials> credentials,
+                       std::unique_ptr<grpc::Server> server, int port)
+    : credentials_(std::move(credentials)), server_(std::move(server)), port_(port) {}
 
 GrpcServer::~GrpcServer() {
   shutdown(std::chrono::milliseconds(0));
@@ -189,7 +194,7 @@ void GrpcServer::shutdown(std::chrono::milliseconds timeout) {
   server_->Shutdown(std::chrono::system_clock::now() + timeout);
 }
 
-std::shared_ptr<grpc::Channel> internal_channel(const std::string& address) {
+std::shared_ptr<grpc::Channel> internal_channel(const std::string& address, TlsFiles* cluster) {
   initialise_grpc();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
@@ -203,7 +208,8 @@ std::shared_ptr<grpc::Channel> internal_channel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  if (cluster != nullptr) arguments.SetSslTargetNameOverride(kClusterName);
+  return grpc::CreateCustomChannel(address, channel_credentials(cluster), arguments);
 }
 
 }  // namespace octet

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/credentials.h"
 
 namespace octet {
 
@@ -27,6 +28,7 @@ class GrpcServer {
     int port = 0;  // 0: any free one
     int max_message_bytes = 64 << 20;
     int max_concurrent_streams = 4096;  // of one connection; a client's further calls wait
+    std::shared_ptr<TlsFiles> tls;      // null: no TLS
   };
   // Errors: UNAVAILABLE naming the address when it cannot be bound.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> start(const Options& options,
@@ -39,12 +41,15 @@ class GrpcServer {
   void shutdown(std::chrono::milliseconds timeout);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, int port);
+  GrpcServer(std::shared_ptr<grpc::ServerCredentials> credentials, std::unique_ptr<grpc::Server> server,
+             int port);
+  const std::shared_ptr<grpc::ServerCredentials> credentials_;  // asked by the server at each handshake
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };
 
-// A channel between two processes of Octet: unlimited message size, keepalive of 10 s, no proxy.
-std::shared_ptr<grpc::Channel> internal_channel(const std::string& address);
+// A channel between two processes of Octet: unlimited message size, keepalive of 10 s, no proxy. cluster: the
+// files of the mutual TLS between them, as they are now; null: no TLS.
+std::shared_ptr<grpc::Channel> internal_channel(const std::string& address, TlsFiles* cluster = nullptr);
 
 }  // namespace octet

@@ -45,6 +45,9 @@ void add_flags(Flags& flags, RouterConfig& config) {
   flags.add_text("port-file", &config.port_file,
                  "A JSON file with the ports, written once the API ports are open. For scripts.");
 
+  add_public_tls_flags(flags, config.tls);
+  add_cluster_tls_flags(flags, config.cluster);
+
   flags.add_number("max-requests", &config.max_requests, 1, kMaxInFlight,
                    "Requests in flight, those that wait included; more are refused as overload.");
   flags.add_number("max-sequences", &config.max_sequences, 1, kMaxInFlight,

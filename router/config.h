@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/credentials.h"
 
 namespace octet::router {
 
@@ -22,6 +23,9 @@ struct RouterConfig {
   int http_port = 1424;
   int metrics_port = 9400;
   std::string port_file;  // empty: none
+
+  TlsPaths tls = public_tls_paths();       // of the API ports
+  TlsPaths cluster = cluster_tls_paths();  // towards the leads
 
   uint32_t max_requests = 2048;
   uint32_t max_sequences = 4096;

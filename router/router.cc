@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -61,7 +62,8 @@ absl::StatusOr<ChatFormat> chat_format(const RouterConfig& config) {
   return chat_format_of_folder(std::filesystem::path(config.tokenizer).parent_path().string());
 }
 
-PipelinePool::Options pool_options(const RouterConfig& config, uint32_t vocab_size) {
+PipelinePool::Options pool_options(const RouterConfig& config, uint32_t vocab_size,
+                                   std::shared_ptr<TlsFiles> cluster) {
   PipelinePool::Options options;
   options.vocab_size = vocab_size;
   options.room = {.max_sequences = config.pipeline_max_sequences,
@@ -69,6 +71,7 @@ PipelinePool::Options pool_options(const RouterConfig& config, uint32_t vocab_si
   PipelineClientOptions& client = options.client;
   client.silence_timeout = config.pipeline_timeout;
   client.watch_interval = std::min(client.watch_interval, config.pipeline_timeout / 4);
+  client.cluster = std::move(cluster);
   return options;
 }
 
@@ -85,6 +88,14 @@ PipelineGenerator::Limits generator_limits(const RouterConfig& config) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Router>> Router::make(const RouterConfig& config) {
+  Credentials credentials;
+  for (const auto& [paths, use, files] :
+       {std::tuple{&config.tls, TlsFiles::Use::kPublic, &credentials.clients},
+        {&config.cluster, TlsFiles::Use::kCluster, &credentials.cluster}}) {
+    auto opened = open_if_given(*paths, use);
+    if (!opened.ok()) return opened.status();
+    *files = *std::move(opened);
+  }
   auto tokenizer = Tokenizer::load(config.tokenizer);
   if (!tokenizer.ok()) return tokenizer.status();
   const auto format = chat_format(config);
@@ -95,19 +106,22 @@ absl::StatusOr<std::unique_ptr<Router>> Router::make(const RouterConfig& config)
        {std::pair{config.grpc_port, "--grpc-port"}, {config.http_port, "--http-port"}}) {
     if (absl::Status status = check_port(config.host, port, flag); !status.ok()) return status;
   }
-  auto router = std::unique_ptr<Router>(new Router(config, *std::move(tokenizer), *std::move(chat_template)));
+  auto router = std::unique_ptr<Router>(
+      new Router(config, std::move(credentials), *std::move(tokenizer), *std::move(chat_template)));
   if (absl::Status status = router->open_metrics(); !status.ok()) return status;
   return router;
 }
 
-Router::Router(const RouterConfig& config, std::shared_ptr<const Tokenizer> tokenizer,
-               ChatTemplate chat_template)
+Router::Router(const RouterConfig& config, Credentials credentials,
+               std::shared_ptr<const Tokenizer> tokenizer, ChatTemplate chat_template)
     : config_(config),
+      credentials_(std::move(credentials)),
       tokenizer_(std::move(tokenizer)),
       chat_template_(std::move(chat_template)),
+      credential_metrics_(*metrics_.registry(), credentials_.clients, credentials_.cluster),
       loop_(1),
       work_(asio::make_work_guard(loop_)),
-      pool_(loop_, pool_options(config, tokenizer_->vocab_size()), metrics_,
+      pool_(loop_, pool_options(config, tokenizer_->vocab_size(), credentials_.cluster), metrics_,
             {.on_change = [this] { update_ready(); }, .on_room = [this] { generator_.on_room(); }}),
       discovery_(
           loop_,
@@ -170,6 +184,7 @@ absl::Status Router::open_apis() {
   options.host = config_.host;
   options.port = config_.grpc_port;
   options.max_message_bytes = static_cast<int>(config_.max_body_mib) << 20;
+  options.tls = credentials_.clients;
   auto server = GrpcServer::start(options, {grpc_api_.get()});
   if (!server.ok()) return server.status();
   grpc_server_ = *std::move(server);
@@ -192,7 +207,8 @@ absl::Status Router::open_http() {
     add_web_routes(routes);
     HttpLimits limits;
     limits.max_body_bytes = size_t{config_.max_body_mib} << 20;
-    auto server = HttpServer::listen(loop_, config_.host, config_.http_port, std::move(routes), limits);
+    auto server = HttpServer::listen(loop_, config_.host, config_.http_port, std::move(routes), limits,
+                                     credentials_.clients);
     status = server.status();
     if (server.ok()) http_server_ = *std::move(server);
   });
@@ -217,6 +233,7 @@ absl::Status Router::write_port_file() const {
 }
 
 void Router::watch_progress() {
+  credential_metrics_.update();
   const Time last = last_turn_.load();
   grpc_server_->set_serving("progress", last == Time() || now() - last < kStallLimit);
   asio::post(loop_, [this] { last_turn_ = now(); });

@@ -14,6 +14,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/credential_metrics.h"
+#include "base/credentials.h"
 #include "base/stop_signal.h"
 #include "router/api/http_server.h"
 #include "router/api/service_context.h"
@@ -47,7 +49,13 @@ class Router {
   absl::Status run(StopSignal& stop);
 
  private:
-  Router(const RouterConfig& config, std::shared_ptr<const Tokenizer> tokenizer, ChatTemplate chat_template);
+  struct Credentials {  // null: no TLS
+    std::shared_ptr<TlsFiles> clients;
+    std::shared_ptr<TlsFiles> cluster;
+  };
+
+  Router(const RouterConfig& config, Credentials credentials, std::shared_ptr<const Tokenizer> tokenizer,
+         ChatTemplate chat_template);
 
   absl::Status open_metrics();
   absl::Status open_apis();
@@ -64,9 +72,11 @@ class Router {
   void update_ready();
 
   const RouterConfig config_;
+  const Credentials credentials_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
   const ChatTemplate chat_template_;
   RouterMetrics metrics_;
+  CredentialMetrics credential_metrics_;
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
 
   boost::asio::io_context loop_;

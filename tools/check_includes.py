@@ -19,6 +19,7 @@ RULES = {
     "base/clock": ("", ""),
     "base/prefix_hash": ("base/check", ""),
     "base/grpc_server": ("base google/rpc grpc/health", "absl grpc"),
+    "base/credential": ("base", "absl openssl prometheus spdlog"),
     "base/": ("base", "absl boost cli prometheus spdlog"),
     "kernels/": ("base/check", ""),
     "worker/batch/": ("base/check base/clock", ""),
@@ -26,7 +27,7 @@ RULES = {
     "worker/sampling/": ("base/byte_automaton base/check kernels/sample_row worker/batch", ""),
     "worker/checkpoint/": ("base/check base/status base/clock", "absl boost"),
     "worker/model/": ("base/check base/status kernels worker/batch worker/checkpoint", "absl boost"),
-    "worker/link/": ("base/check base/status base/clock", "absl boost"),
+    "worker/link/": ("base/check base/status base/clock", "absl boost openssl"),
     "worker/stage/": (
         "base/check base/status base/clock base/log base/sentencepiece_model base/utf8 kernels worker/batch worker/checkpoint worker/link"
         " worker/model worker/sampling",
@@ -53,6 +54,7 @@ RULES = {
         "base octet/v1 router/metrics router/queue router/request router/routing router/tokenizer",
         "absl boost spdlog",
     ),
+    "router/api/tls_session": ("base/check base/credentials", "absl openssl"),
     "router/api/": (
         "base octet/v1 router/generation router/grammar router/metrics router/request router/tokenizer",
         "absl boost grpc protobuf spdlog",
@@ -65,7 +67,7 @@ RULES = {
     "tools/gpu_check/": ("base/check kernels tests/kernels/oracle", ""),
     "tools/weight_error/": ("base kernels worker/checkpoint worker/model", "absl"),
     "tools/bench/": ("base octet/v1", "absl boost grpc"),
-    "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest prometheus protobuf sentencepiece"),
+    "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest openssl prometheus protobuf sentencepiece"),
 }
 
 # Files that a family is kept to inside a folder that has it, so that heavy headers stay out of the rest.
@@ -80,6 +82,7 @@ FAMILIES = {
     "cli": r"CLI/",
     "grpc": r"grpc(pp)?/",
     "gtest": r"(gtest|gmock)/",
+    "openssl": r"openssl/",
     "prometheus": r"prometheus/",
     "protobuf": r"google/protobuf/",
     "sentencepiece": r"sentencepiece",

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/credentials.h"
 
 namespace octet::worker {
 
@@ -36,6 +37,7 @@ struct WorkerConfig {
   int link_port = 0;
   std::string advertise_host;
   std::string port_file;
+  TlsPaths cluster = cluster_tls_paths();
 
   uint32_t block_size = 16;
   uint32_t max_batch_tokens = 256;

@@ -29,11 +29,11 @@ Engine::Config engine_config(const WorkerConfig& config, const ModelConfig& mode
 class LeadProcess final : public WorkerProcess {
  public:
   LeadProcess(const WorkerConfig& config, std::unique_ptr<PipelineStage> stage,
-              std::vector<LayerRange> layers, WorkerMetrics& metrics)
+              std::vector<LayerRange> layers, WorkerMetrics& metrics, std::shared_ptr<TlsFiles> cluster)
       : num_stages_(config.num_stages),
         stage_(std::move(stage)),
         limits_(wire_limits(config, stage_->shape())),
-        remote_stages_(limits_),
+        remote_stages_(limits_, std::move(cluster)),
         executor_(*stage_, nullptr),
         engine_(
             engine_config(config, stage_->shape().model),
@@ -98,11 +98,13 @@ class LeadProcess final : public WorkerProcess {
 
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_lead_process(const WorkerConfig& config,
                                                                  std::unique_ptr<PipelineStage> stage,
-                                                                 WorkerMetrics& metrics) {
+                                                                 WorkerMetrics& metrics,
+                                                                 std::shared_ptr<TlsFiles> cluster) {
   absl::StatusOr<std::vector<LayerRange>> layers =
       split_layers(stage->shape().model, config.num_stages, config.layers_per_stage);
   if (!layers.ok()) return layers.status();
-  return std::make_unique<LeadProcess>(config, std::move(stage), *std::move(layers), metrics);
+  return std::make_unique<LeadProcess>(config, std::move(stage), *std::move(layers), metrics,
+                                       std::move(cluster));
 }
 
 }  // namespace octet::worker

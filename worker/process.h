@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/credentials.h"
 #include "worker/config.h"
 #include "worker/engine/stage_client.h"
 #include "worker/metrics.h"
@@ -46,13 +47,14 @@ class WorkerProcess {
   virtual void stop() = 0;
 };
 
-// metrics outlives the process.
+// metrics outlives the process. cluster: towards the other stages; null: no TLS.
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_lead_process(const WorkerConfig& config,
                                                                  std::unique_ptr<PipelineStage> stage,
-                                                                 WorkerMetrics& metrics);
-absl::StatusOr<std::unique_ptr<WorkerProcess>> make_stage_process(const WorkerConfig& config,
-                                                                  std::unique_ptr<PipelineStage> stage,
-                                                                  WorkerMetrics& metrics);
+                                                                 WorkerMetrics& metrics,
+                                                                 std::shared_ptr<TlsFiles> cluster = nullptr);
+absl::StatusOr<std::unique_ptr<WorkerProcess>> make_stage_process(
+    const WorkerConfig& config, std::unique_ptr<PipelineStage> stage, WorkerMetrics& metrics,
+    std::shared_ptr<TlsFiles> cluster = nullptr);
 
 // What this worker's stage tells the other stages.
 StageDescription describe(const WorkerConfig& config, const StageShape& shape);

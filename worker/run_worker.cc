@@ -7,9 +7,12 @@
 #include <fstream>
 #include <future>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "base/credential_metrics.h"
+#include "base/credentials.h"
 #include "base/grpc_server.h"
 #include "base/log.h"
 #include "base/metrics_endpoint.h"
@@ -101,6 +104,11 @@ class Worker {
   }
 
   absl::Status run(StopSignal& stop) {
+    absl::StatusOr<std::shared_ptr<TlsFiles>> cluster =
+        open_if_given(config_.cluster, TlsFiles::Use::kCluster);
+    if (!cluster.ok()) return cluster.status();
+    cluster_ = *std::move(cluster);
+    credential_metrics_.emplace(*metrics_.registry(), nullptr, cluster_);
     if (absl::Status status = open_metrics(); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<PipelineStage>> stage = load_or_stop(stop);
     if (!stage.ok()) return stage.status();
@@ -147,14 +155,15 @@ class Worker {
 
   absl::Status open_services(std::unique_ptr<PipelineStage> stage) {
     absl::StatusOr<std::unique_ptr<WorkerProcess>> process =
-        config_.stage == 0 ? make_lead_process(config_, std::move(stage), metrics_)
-                           : make_stage_process(config_, std::move(stage), metrics_);
+        config_.stage == 0 ? make_lead_process(config_, std::move(stage), metrics_, cluster_)
+                           : make_stage_process(config_, std::move(stage), metrics_, cluster_);
     if (!process.ok()) return process.status();
     process_ = *std::move(process);
     request_short_time_slices();  // not of the threads that compute, which run already
     GrpcServer::Options options;
     options.host = config_.host;
     options.port = config_.port;
+    options.tls = cluster_;
     absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::start(options, process_->services());
     if (!server.ok()) {
       return absl::Status(server.status().code(), absl::StrCat("--port: ", server.status().message()));
@@ -190,6 +199,7 @@ class Worker {
   }
 
   void publish_health(bool ready) {
+    credential_metrics_->update();
     ready_ = ready;
     metrics_.ready.Set(ready ? 1 : 0);
     server_->set_serving("ready", ready);
@@ -201,6 +211,8 @@ class Worker {
   const WorkerConfig config_;
   const RankFactory make_ranks_;
   WorkerMetrics metrics_;
+  std::shared_ptr<TlsFiles> cluster_;                    // null: no TLS
+  std::optional<CredentialMetrics> credential_metrics_;  // from run() on
   std::atomic<bool> ready_{false};
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
   std::unique_ptr<WorkerProcess> process_;

@@ -19,8 +19,10 @@ constexpr Duration kIdleBeforeExit = std::chrono::seconds(1);
 class StageProcess final : public WorkerProcess {
  public:
   StageProcess(const WorkerConfig& config, std::unique_ptr<PipelineStage> stage,
-               std::unique_ptr<TcpLinkListener> listener, WorkerMetrics& metrics)
+               std::unique_ptr<TcpLinkListener> listener, WorkerMetrics& metrics,
+               std::shared_ptr<TlsFiles> cluster)
       : config_(config),
+        cluster_(std::move(cluster)),
         stage_(std::move(stage)),
         listener_(std::move(listener)),
         executor_(*stage_, listener_.get()),
@@ -37,7 +39,7 @@ class StageProcess final : public WorkerProcess {
     const std::string link_address = absl::StrCat(host, ":", listener_->port());
     const std::lock_guard lock(mutex_);
     registrar_ = std::make_unique<Registrar>(
-        config_.lead_address, [this] { return !draining_ && !service_.in_service(); },
+        config_.lead_address, cluster_, [this] { return !draining_ && !service_.in_service(); },
         [=, this] {
           return Registration{service_.description(), stage_address, link_address};
         });
@@ -81,6 +83,7 @@ class StageProcess final : public WorkerProcess {
   }
 
   const WorkerConfig config_;
+  const std::shared_ptr<TlsFiles> cluster_;
   const std::unique_ptr<PipelineStage> stage_;
   const std::unique_ptr<TcpLinkListener> listener_;
   StageExecutor executor_;
@@ -96,13 +99,15 @@ class StageProcess final : public WorkerProcess {
 
 absl::StatusOr<std::unique_ptr<WorkerProcess>> make_stage_process(const WorkerConfig& config,
                                                                   std::unique_ptr<PipelineStage> stage,
-                                                                  WorkerMetrics& metrics) {
+                                                                  WorkerMetrics& metrics,
+                                                                  std::shared_ptr<TlsFiles> cluster) {
   absl::StatusOr<std::unique_ptr<TcpLinkListener>> listener =
       TcpLinkListener::listen(config.host, config.link_port);
   if (!listener.ok()) {
     return absl::Status(listener.status().code(), absl::StrCat("--link-port: ", listener.status().message()));
   }
-  return std::make_unique<StageProcess>(config, std::move(stage), *std::move(listener), metrics);
+  return std::make_unique<StageProcess>(config, std::move(stage), *std::move(listener), metrics,
+                                        std::move(cluster));
 }
 
 }  // namespace octet::worker

@@ -25,6 +25,8 @@ constexpr size_t kMaxPipelinedBytes = 64 << 10;
 // limits.
 constexpr Duration kLingerTimeout = std::chrono::seconds(2);
 constexpr size_t kMaxDiscardedBytes = 16 << 20;
+// What TLS itself answers (alerts, new keys) and the client does not read.
+constexpr size_t kMaxTlsAnswerBytes = 64 << 10;
 // Buffers that grew larger than this are given back between requests.
 constexpr size_t kKeptBufferBytes = 64 << 10;
 
@@ -141,6 +143,7 @@ class ConnectionResponder final : public HttpResponder {
 
 HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<HttpServerState> server)
     : socket_(std::move(socket)), timer_(server->loop), server_(std::move(server)), parser_(server_->limits) {
+  if (server_->tls != nullptr) tls_.emplace(server_->tls->current());
   server_->connections.insert(this);
 }
 
@@ -170,6 +173,7 @@ void HttpConnection::drop() {
   error_code ignored;
   socket_.close(ignored);
   output_.clear();
+  tls_output_.clear();
   if (const auto responder = responder_.lock()) responder->lose();
 }
 
@@ -206,12 +210,33 @@ void HttpConnection::on_readable() {
     if (num_discarded_bytes_ > kMaxDiscardedBytes) return drop();
     return wait_readable();
   }
-  parser_.append({server_->read_buffer.data(), num_read});
+  const auto bytes = opened({server_->read_buffer.data(), num_read});
+  if (!bytes) return;
+  parser_.append(*bytes);
   if (phase_ == Phase::kRequest) {
     advance();
   } else {
     wait_readable();
   }
+  if (tls_ && tls_->peer_closed() && phase_ != Phase::kClosed) on_input_end(/*clean=*/true);
+}
+
+std::optional<std::string_view> HttpConnection::opened(std::string_view bytes) {
+  if (!tls_) return bytes;
+  server_->opened.clear();
+  absl::Status status = tls_->receive(bytes, server_->opened, tls_output_);
+  if (writing_ && tls_output_.size() > kMaxTlsAnswerBytes)
+    status = absl::UnavailableError("tls: reads nothing");
+  if (status.ok()) {
+    flush();
+    if (phase_ == Phase::kClosed) return std::nullopt;
+    return server_->opened;
+  }
+  spdlog::debug("http: {}", text_of(status));
+  error_code ignored;
+  if (!writing_) socket_.write_some(asio::buffer(tls_output_), ignored);  // an alert: the client may say why
+  drop();
+  return std::nullopt;
 }
 
 void HttpConnection::on_input_end(bool clean) {
@@ -406,9 +431,15 @@ void HttpConnection::abandon(bool started) {
 }
 
 void HttpConnection::flush() {
-  if (writing_ || output_.empty()) return;
+  if (writing_ || (output_.empty() && tls_output_.empty())) return;
   in_flight_.clear();
-  in_flight_.swap(output_);
+  if (tls_) {
+    in_flight_.swap(tls_output_);
+    if (!tls_->send(output_, in_flight_).ok()) return drop();
+    output_.clear();
+  } else {
+    in_flight_.swap(output_);
+  }
   num_written_ = 0;
   write_some();
 }
@@ -426,7 +457,8 @@ void HttpConnection::write_some() {
       if (self->num_written_ < self->in_flight_.size()) return self->write_some();
       self->in_flight_.clear();
       self->num_written_ = 0;
-      if (!self->output_.empty()) return self->flush();
+      if (!self->output_.empty() || !self->tls_output_.empty()) return self->flush();
+      if (self->phase_ == Phase::kLinger) return self->end_sending();
       if (self->phase_ != Phase::kAnswer) return;
       self->disarm();
       if (self->answer_.is_whole) self->finish_answer();
@@ -448,11 +480,17 @@ void HttpConnection::finish_answer() {
 
 void HttpConnection::linger() {
   phase_ = Phase::kLinger;
+  arm(kLingerTimeout);
+  if (tls_) tls_->close(tls_output_);
+  flush();
+  if (!writing_) end_sending();
+  if (phase_ == Phase::kLinger) wait_readable();
+}
+
+void HttpConnection::end_sending() {
   error_code ignored;
   socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-  if (input_ended_) return drop();
-  arm(kLingerTimeout);
-  wait_readable();
+  if (input_ended_) drop();
 }
 
 // ---- Time

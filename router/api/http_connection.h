@@ -6,12 +6,15 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <vector>
 
 #include "router/api/http_parser.h"
 #include "router/api/http_server.h"
+#include "router/api/tls_session.h"
 
 namespace octet::router {
 
@@ -23,8 +26,10 @@ struct HttpServerState {
   boost::asio::io_context& loop;
   HttpServer::Routes routes;
   HttpLimits limits;
+  std::shared_ptr<TlsFiles> tls;                    // null: plaintext
   std::unordered_set<HttpConnection*> connections;  // each one takes itself out when it is destroyed
-  std::vector<char> read_buffer;                    // used and left within one call
+  std::vector<char> read_buffer;                    // used and left within one call, as the next
+  std::string opened;                               // read_buffer's bytes out of TLS
   size_t num_unread_body_bytes = 0;
   bool stopping = false;
 };
@@ -51,6 +56,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   void wait_readable();
   void on_readable();
+  // What the client sent, out of TLS; nothing when the connection has failed and was dropped.
+  std::optional<std::string_view> opened(std::string_view bytes);
   void on_input_end(bool clean);
   void count_body_bytes(size_t num_bytes);
 
@@ -72,6 +79,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void write_some();
   void finish_answer();
   void linger();
+  void end_sending();
 
   void arm(Duration timeout);
   void disarm();
@@ -80,6 +88,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::ip::tcp::socket socket_;
   boost::asio::steady_timer timer_;
   const std::shared_ptr<HttpServerState> server_;
+  std::optional<TlsSession> tls_;
+  std::string tls_output_;  // encrypted, before all of output_
   HttpParser parser_;
   Phase phase_ = Phase::kRequest;
   HttpParser::State reading_ = HttpParser::State::kComplete;  // how far the deadline in force reaches

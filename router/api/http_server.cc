@@ -54,7 +54,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
     if (state_->connections.size() >= state_->limits.max_connections) {
       error_code ignored;
       socket.non_blocking(true, ignored);
-      socket.write_some(asio::buffer(kTooManyConnections), ignored);
+      if (state_->tls == nullptr) socket.write_some(asio::buffer(kTooManyConnections), ignored);
       return;
     }
     std::make_shared<HttpConnection>(std::move(socket), state_)->start();
@@ -131,7 +131,8 @@ std::string_view HttpRequest::header(std::string_view lower_case_name) const {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& loop,
                                                                const std::string& host, int port,
-                                                               Routes routes, HttpLimits limits) {
+                                                               Routes routes, HttpLimits limits,
+                                                               std::shared_ptr<TlsFiles> tls) {
   absl::StatusOr<tcp::acceptor> acceptor = bind(loop, host, port);
   if (!acceptor.ok()) return acceptor.status();
   error_code error;
@@ -140,8 +141,10 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context&
       std::make_shared<HttpServerState>(HttpServerState{.loop = loop,
                                                         .routes = std::move(routes),
                                                         .limits = limits,
+                                                        .tls = std::move(tls),
                                                         .connections = {},
                                                         .read_buffer = std::vector<char>(kReadBufferBytes),
+                                                        .opened = {},
                                                         .num_unread_body_bytes = 0,
                                                         .stopping = false});
   auto listener = std::make_shared<Listener>(*std::move(acceptor), state);

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/credentials.h"
 
 namespace octet::router {
 
@@ -58,7 +59,8 @@ struct HttpLimits {
   size_t max_queued_bytes = 8 << 20;       // of one stream
   size_t max_unread_body_bytes = 1 << 30;  // of all bodies still being received
   size_t max_connections = 10000;
-  Duration header_timeout = std::chrono::seconds(10);  // to a connection's first byte; to a header's end
+  Duration header_timeout = std::chrono::seconds(10);  // to a connection's first byte of a request (the TLS
+                                                       // handshake is before it); to a header's end
   Duration body_timeout = std::chrono::seconds(60);
   Duration idle_timeout = std::chrono::seconds(300);
   Duration write_timeout = std::chrono::seconds(30);  // without any progress
@@ -71,10 +73,11 @@ class HttpServer {
   // the body, OPTIONS answers Allow.
   using Routes = std::map<std::string, std::map<std::string, HttpHandler>>;  // path -> method -> handler
 
-  // Errors: UNAVAILABLE naming the address when it cannot be bound.
+  // tls: null for plaintext. Errors: UNAVAILABLE naming the address when it cannot be bound.
   static absl::StatusOr<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& loop,
                                                             const std::string& host, int port, Routes routes,
-                                                            HttpLimits limits);
+                                                            HttpLimits limits,
+                                                            std::shared_ptr<TlsFiles> tls = nullptr);
   virtual ~HttpServer() = default;
   virtual int port() const = 0;
   // Connections that are open, idle ones included.

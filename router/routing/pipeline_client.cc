@@ -65,7 +65,7 @@ void PipelineClient::connect() {
   std::erase_if(closing_, is_done);
   connection_ = std::make_unique<Connection>();
   // A new channel each time: no back-off of its own, and the name is resolved again.
-  connection_->stub = v1::Pipeline::NewStub(internal_channel(address_));
+  connection_->stub = v1::Pipeline::NewStub(internal_channel(address_, options_.cluster.get()));
   connection_->watch_request.set_interval_ms(static_cast<uint32_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(options_.watch_interval).count()));
   connection_->watch_request.set_with_prefix_digest(true);

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "base/credentials.h"
 #include "router/routing/pipeline.h"
 #include "router/routing/prefix_index.h"
 #include "router/routing/selector.h"
@@ -34,6 +35,7 @@ struct PipelineClientOptions {
   // Between two attempts to connect: doubles from the first to the last, and half of it is random.
   Duration min_backoff = std::chrono::milliseconds(100);
   Duration max_backoff = std::chrono::seconds(5);
+  std::shared_ptr<TlsFiles> cluster;  // null: no TLS towards leads
 };
 
 // Event loop only, or after the loop has stopped. Not destroyed inside its own callbacks.

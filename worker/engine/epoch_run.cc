@@ -34,10 +34,11 @@ EpochRun::EpochRun(const EpochPlan& plan, const Timeouts& timeouts, const StageC
                    std::shared_ptr<StageEvents> events, Time now)
     : epoch_(plan.epoch), timeouts_(timeouts), last_progress_(now) {
   for (const Registration& stage : plan.stages) stages_.push_back({make_client(stage, events)});
+  const LinkKey link_key = make_link_key();
   for (size_t i = 0; i < stages_.size(); ++i) {
     const bool last = i + 1 == stages_.size();
     stages_[i].client->join(
-        {epoch_, last ? "" : plan.stages[i + 1].link_address, plan.num_blocks, timeouts_.join});
+        {epoch_, last ? "" : plan.stages[i + 1].link_address, plan.num_blocks, timeouts_.join, link_key});
   }
 }
 

@@ -11,12 +11,13 @@
 #include "base/clock.h"
 #include "worker/batch/batch_plan.h"
 #include "worker/batch/step_result.h"
+#include "worker/link/link_key.h"
 #include "worker/model/model_config.h"
 
 namespace octet::worker {
 
 // Version of proto/octet/v1/stage.proto as this program speaks it.
-inline constexpr uint32_t kWireVersion = 2;
+inline constexpr uint32_t kWireVersion = 3;
 
 // What a stage holds, as it registers with the lead.
 struct StageDescription {
@@ -47,6 +48,7 @@ struct JoinCommand {
   std::string next_link_address;  // empty on the last stage
   uint32_t num_blocks = 0;        // of the KV cache, the same on every stage
   Duration timeout{};             // in which all links must stand
+  LinkKey link_key{};             // of the epoch, the same on every stage
 };
 
 // What stages tell the engine. Called from any thread; never blocks. Events of an epoch that has ended are

@@ -101,12 +101,13 @@ absl::Status StageExecutor::build_epoch(const JoinCommand& command) {
   const int num_ranks = stage_.num_ranks();
   StageLinks links;
   if (!command.next_link_address.empty()) {
-    auto to_next = connect_links(command.next_link_address, command.epoch, num_ranks, deadline);
+    auto to_next =
+        connect_links(command.next_link_address, command.epoch, command.link_key, num_ranks, deadline);
     if (!to_next.ok()) return to_next.status();
     links.to_next = *std::move(to_next);
   }
   if (listener_ != nullptr) {
-    auto from_previous = listener_->accept(command.epoch, num_ranks, deadline);
+    auto from_previous = listener_->accept(command.epoch, command.link_key, num_ranks, deadline);
     if (!from_previous.ok()) return from_previous.status();
     links.from_previous = *std::move(from_previous);
   }

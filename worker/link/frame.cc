@@ -9,6 +9,8 @@ static_assert(std::endian::native == std::endian::little, "the wire is little-en
 
 namespace {
 
+constexpr size_t kProvenBytes = kGreetingBytes - sizeof(LinkProof);
+
 constexpr uint32_t kHelloMagic = 0x4b4e4c4f;    // "OLNK"
 constexpr uint32_t kWelcomeMagic = 0x4c45574f;  // "OWEL"
 constexpr uint32_t kFrameMagic = 0x4d52464f;    // "OFRM"
@@ -31,19 +33,24 @@ T get(const std::byte* at) {
 
 }  // namespace
 
-std::array<std::byte, kGreetingBytes> encode(const Greeting& greeting, GreetingKind kind) {
+std::array<std::byte, kGreetingBytes> encode(const Greeting& greeting, GreetingKind kind,
+                                             const LinkKey& key) {
   std::array<std::byte, kGreetingBytes> bytes{};
   put(&bytes[0], magic_of(kind));
   put(&bytes[4], kLinkWireVersion);
   put(&bytes[8], greeting.epoch);
   put(&bytes[16], greeting.rank);
   put(&bytes[20], greeting.num_ranks);
+  put(&bytes[kProvenBytes], prove(key, std::span(bytes).first<kProvenBytes>()));
   return bytes;
 }
 
-std::optional<Greeting> decode_greeting(std::span<const std::byte, kGreetingBytes> bytes, GreetingKind kind) {
+std::optional<Greeting> decode_greeting(std::span<const std::byte, kGreetingBytes> bytes, GreetingKind kind,
+                                        const LinkKey& key) {
   if (get<uint32_t>(&bytes[0]) != magic_of(kind)) return std::nullopt;
   if (get<uint32_t>(&bytes[4]) != kLinkWireVersion) return std::nullopt;
+  const auto proof = get<LinkProof>(&bytes[kProvenBytes]);
+  if (!equal(proof, prove(key, bytes.first<kProvenBytes>()))) return std::nullopt;
   return Greeting{get<uint64_t>(&bytes[8]), get<uint32_t>(&bytes[16]), get<uint32_t>(&bytes[20])};
 }
 

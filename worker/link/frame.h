@@ -8,9 +8,11 @@
 #include <optional>
 #include <span>
 
+#include "worker/link/link_key.h"
+
 namespace octet::worker {
 
-inline constexpr uint32_t kLinkWireVersion = 1;
+inline constexpr uint32_t kLinkWireVersion = 2;
 
 // Who connects, and what for. The listener answers with the same once it has taken the connection.
 struct Greeting {
@@ -33,14 +35,15 @@ struct FrameHeader {
   uint64_t checksum = 0;   // over them
 };
 
-inline constexpr size_t kGreetingBytes = 24;     // magic, version, epoch, rank, num_ranks
+inline constexpr size_t kGreetingBytes = 56;     // magic, version, epoch, rank, num_ranks, proof over these
 inline constexpr size_t kFrameHeaderBytes = 40;  // magic, 4 bytes of zero, epoch, step, num_bytes, checksum
 
-std::array<std::byte, kGreetingBytes> encode(const Greeting& greeting, GreetingKind kind);
+std::array<std::byte, kGreetingBytes> encode(const Greeting& greeting, GreetingKind kind, const LinkKey& key);
 std::array<std::byte, kFrameHeaderBytes> encode(const FrameHeader& header);
 
-// nullopt: other bytes than a greeting of this kind and wire version, or than a header.
-std::optional<Greeting> decode_greeting(std::span<const std::byte, kGreetingBytes> bytes, GreetingKind kind);
+// nullopt: other bytes than a greeting of this kind, wire version and key, or than a header.
+std::optional<Greeting> decode_greeting(std::span<const std::byte, kGreetingBytes> bytes, GreetingKind kind,
+                                        const LinkKey& key);
 std::optional<FrameHeader> decode_frame_header(std::span<const std::byte, kFrameHeaderBytes> bytes);
 
 // A checksum that every changed bit changes; made to keep up with memory, not to resist an attacker.

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "worker/link/link_key.h"
 
 namespace octet::worker {
 
@@ -42,7 +43,7 @@ struct StageLinks {
 };
 
 // Takes the previous stage's connections. Connections that do not open with the right greeting (magic, wire
-// version, epoch, rank, number of ranks) are closed and forgotten.
+// version, epoch, rank, number of ranks, proof of the epoch's key) are closed and forgotten.
 class TcpLinkListener {
  public:
   // Errors: UNAVAILABLE naming the address when it cannot be bound. port 0: any free one.
@@ -52,7 +53,8 @@ class TcpLinkListener {
   int port() const;
   // One link for each rank of the epoch, which receives. Connections wait in the socket's queue while no
   // accept() runs. Errors: DEADLINE_EXCEEDED naming the ranks that did not come; CANCELLED after cancel().
-  absl::StatusOr<std::vector<std::unique_ptr<Link>>> accept(uint64_t epoch, int num_ranks, Time deadline);
+  absl::StatusOr<std::vector<std::unique_ptr<Link>>> accept(uint64_t epoch, const LinkKey& key, int num_ranks,
+                                                            Time deadline);
   // Ends an accept() that waits now, from any thread; without one it does nothing.
   void cancel();
 
@@ -67,7 +69,8 @@ class TcpLinkListener {
 // DEADLINE_EXCEEDED naming the rank. Looking a host's name up may take past the deadline, as long as the
 // system's resolver takes; a numeric address is not looked up.
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
-                                                                 int num_ranks, Time deadline);
+                                                                 const LinkKey& key, int num_ranks,
+                                                                 Time deadline);
 
 // A link inside one process: what first sends, second receives.
 std::pair<std::unique_ptr<Link>, std::unique_ptr<Link>> in_process_link();

@@ -31,11 +31,13 @@ constexpr auto kConnectRetry = std::chrono::milliseconds(20);  // while the peer
 // One call of TcpLinkListener::accept(). Handlers run on the thread that calls run().
 class Acceptance {
  public:
-  Acceptance(asio::io_context& context, tcp::acceptor& acceptor, uint64_t epoch, int num_ranks)
+  Acceptance(asio::io_context& context, tcp::acceptor& acceptor, uint64_t epoch, const LinkKey& key,
+             int num_ranks)
       : context_(context),
         acceptor_(acceptor),
         retry_timer_(context),
         epoch_(epoch),
+        key_(key),
         connected_(static_cast<size_t>(num_ranks)) {}
 
   // Returns when every rank has come, at the deadline, or after context.stop(). finish() has to follow.
@@ -93,22 +95,23 @@ class Acceptance {
       pending_.front().socket.close(ignored);  // its handler, which is called with an error now, forgets it
     }
     const PendingIterator pending = pending_.insert(pending_.end(), Pending{std::move(socket)});
-    asio::async_read(
-        pending->socket, asio::buffer(pending->bytes), [this, pending](const error_code& error, size_t) {
-          const std::optional<Greeting> greeting = decode_greeting(pending->bytes, GreetingKind::kHello);
-          const bool expected = greeting && greeting->epoch == epoch_ &&
-                                greeting->num_ranks == connected_.size() &&
-                                greeting->rank < connected_.size();
-          if (error || !expected || over_) {
-            pending_.erase(pending);
-          } else {
-            answer(pending, *greeting);
-          }
-        });
+    asio::async_read(pending->socket, asio::buffer(pending->bytes),
+                     [this, pending](const error_code& error, size_t) {
+                       const std::optional<Greeting> greeting =
+                           decode_greeting(pending->bytes, GreetingKind::kHello, key_);
+                       const bool expected = greeting && greeting->epoch == epoch_ &&
+                                             greeting->num_ranks == connected_.size() &&
+                                             greeting->rank < connected_.size();
+                       if (error || !expected || over_) {
+                         pending_.erase(pending);
+                       } else {
+                         answer(pending, *greeting);
+                       }
+                     });
   }
 
   void answer(PendingIterator pending, const Greeting& greeting) {
-    pending->bytes = encode(greeting, GreetingKind::kWelcome);
+    pending->bytes = encode(greeting, GreetingKind::kWelcome, key_);
     asio::async_write(pending->socket, asio::buffer(pending->bytes),
                       [this, pending, rank = greeting.rank](const error_code& error, size_t) {
                         // A rank that comes again has given its first connection up.
@@ -122,6 +125,7 @@ class Acceptance {
   tcp::acceptor& acceptor_;
   asio::steady_timer retry_timer_;
   uint64_t epoch_;
+  const LinkKey key_;
   std::vector<std::optional<tcp::socket>> connected_;  // [num_ranks]
   std::list<Pending> pending_;
   bool over_ = false;
@@ -129,24 +133,26 @@ class Acceptance {
 
 // Connects and greets once. Errors: UNAVAILABLE, DEADLINE_EXCEEDED.
 absl::StatusOr<std::unique_ptr<TcpConnection>> greet(const tcp::resolver::results_type& endpoints,
-                                                     const Greeting& greeting, Time deadline) {
+                                                     const Greeting& greeting, const LinkKey& key,
+                                                     Time deadline) {
   auto connection = TcpConnection::connect(endpoints, deadline);
   if (!connection.ok()) return connection.status();
-  const auto hello = encode(greeting, GreetingKind::kHello);
+  const auto hello = encode(greeting, GreetingKind::kHello, key);
   const std::array<asio::const_buffer, 1> buffers = {asio::buffer(hello)};
   if (absl::Status status = (*connection)->write(buffers, deadline); !status.ok()) return status;
   std::array<std::byte, kGreetingBytes> answer{};
   if (absl::Status status = (*connection)->read(answer, deadline); !status.ok()) return status;
-  if (decode_greeting(answer, GreetingKind::kWelcome) != greeting) {
+  if (decode_greeting(answer, GreetingKind::kWelcome, key) != greeting) {
     return absl::UnavailableError("the peer's answer is not that of a stage of this epoch");
   }
   return connection;
 }
 
 absl::StatusOr<std::unique_ptr<Link>> connect_rank(const tcp::resolver::results_type& endpoints,
-                                                   const Greeting& greeting, Time deadline) {
+                                                   const Greeting& greeting, const LinkKey& key,
+                                                   Time deadline) {
   while (true) {
-    auto connection = greet(endpoints, greeting, deadline);
+    auto connection = greet(endpoints, greeting, key, deadline);
     if (connection.ok()) {
       return std::make_unique<TcpLink>(*std::move(connection), greeting.epoch,
                                        static_cast<int>(greeting.rank));
@@ -207,15 +213,15 @@ int TcpLinkListener::port() const {
   return impl_->port;
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<Link>>> TcpLinkListener::accept(uint64_t epoch, int num_ranks,
-                                                                           Time deadline) {
+absl::StatusOr<std::vector<std::unique_ptr<Link>>> TcpLinkListener::accept(uint64_t epoch, const LinkKey& key,
+                                                                           int num_ranks, Time deadline) {
   {
     const std::scoped_lock lock(impl_->mutex);
     impl_->accepting = true;
     impl_->cancelled = false;
     impl_->context->restart();
   }
-  Acceptance acceptance(*impl_->context, impl_->acceptor, epoch, num_ranks);
+  Acceptance acceptance(*impl_->context, impl_->acceptor, epoch, key, num_ranks);
   acceptance.run(deadline);
   bool cancelled = false;
   {
@@ -246,13 +252,14 @@ void TcpLinkListener::cancel() {
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
-                                                                 int num_ranks, Time deadline) {
+                                                                 const LinkKey& key, int num_ranks,
+                                                                 Time deadline) {
   const auto endpoints = resolve(address);
   if (!endpoints.ok()) return endpoints.status();
   std::vector<std::unique_ptr<Link>> links;
   for (int rank = 0; rank < num_ranks; ++rank) {
     const Greeting greeting{epoch, static_cast<uint32_t>(rank), static_cast<uint32_t>(num_ranks)};
-    auto link = connect_rank(*endpoints, greeting, deadline);
+    auto link = connect_rank(*endpoints, greeting, key, deadline);
     if (!link.ok())
       return absl::Status(link.status().code(),
                           absl::StrCat(address, ": ", std::string(link.status().message())));

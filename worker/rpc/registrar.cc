@@ -18,9 +18,10 @@ constexpr std::chrono::seconds kCallTimeout(5);
 
 }  // namespace
 
-Registrar::Registrar(std::string lead_address, std::function<bool()> needed,
-                     std::function<Registration()> registration)
+Registrar::Registrar(std::string lead_address, std::shared_ptr<TlsFiles> cluster,
+                     std::function<bool()> needed, std::function<Registration()> registration)
     : lead_address_(std::move(lead_address)),
+      cluster_(std::move(cluster)),
       needed_(std::move(needed)),
       registration_(std::move(registration)),
       thread_([this] { run(); }) {}
@@ -67,8 +68,8 @@ void Registrar::run() {
 }
 
 absl::Status Registrar::register_once() {
-  const auto stub =
-      v1::Registry::NewStub(internal_channel(lead_address_));  // new: the name is resolved again
+  const auto stub = v1::Registry::NewStub(
+      internal_channel(lead_address_, cluster_.get()));  // new: the name is resolved again
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
   context.set_wait_for_ready(true);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "base/credentials.h"
 #include "worker/engine/stage_client.h"
 
 namespace grpc {
@@ -20,9 +21,9 @@ namespace octet::worker {
 
 class Registrar {
  public:
-  // needed: the lead should hear of the stage now. registration: what it hears. Both are called on the
-  // registrar's thread.
-  Registrar(std::string lead_address, std::function<bool()> needed,
+  // cluster: towards the lead; null: no TLS. needed: the lead should hear of the stage now. registration:
+  // what it hears. Both are called on the registrar's thread.
+  Registrar(std::string lead_address, std::shared_ptr<TlsFiles> cluster, std::function<bool()> needed,
             std::function<Registration()> registration);
   ~Registrar();
 
@@ -37,6 +38,7 @@ class Registrar {
   void report(const absl::Status& status);
 
   const std::string lead_address_;
+  const std::shared_ptr<TlsFiles> cluster_;
   const std::function<bool()> needed_;
   const std::function<Registration()> registration_;
 

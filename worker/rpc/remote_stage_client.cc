@@ -30,6 +30,7 @@ class RemoteStageClient::Connection final
     join_request_.set_epoch(command.epoch);
     join_request_.set_next_link_address(command.next_link_address);
     join_request_.set_num_blocks(command.num_blocks);
+    join_request_.set_link_key(command.link_key.data(), command.link_key.size());
     join_request_.set_timeout_ms(static_cast<uint32_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(command.timeout).count()));
     join_context_.set_deadline(std::chrono::system_clock::now() + command.timeout);
@@ -166,7 +167,7 @@ std::unique_ptr<StageClient> RemoteStageClients::make(const Registration& regist
     return entry.first.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   });
   std::promise<void> done;
-  auto channel = internal_channel(registration.stage_address);
+  auto channel = internal_channel(registration.stage_address, cluster_.get());
   open_.emplace_back(done.get_future(), channel);
   return std::make_unique<RemoteStageClient>(registration.description.stage, std::move(channel), limits_,
                                              std::move(events), std::move(done));

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/credentials.h"
 #include "worker/engine/stage_client.h"
 #include "worker/rpc/convert.h"
 
@@ -36,7 +37,9 @@ class RemoteStageClient : public StageClient {
 // lets go of a process's last channel, it waits for itself.
 class RemoteStageClients {
  public:
-  explicit RemoteStageClients(const WireLimits& limits) : limits_(limits) {}
+  // cluster: towards the stages; null: no TLS.
+  RemoteStageClients(const WireLimits& limits, std::shared_ptr<TlsFiles> cluster)
+      : limits_(limits), cluster_(std::move(cluster)) {}
   // Waits for gRPC to end the calls of clients that are gone. Every client must be.
   ~RemoteStageClients();
 
@@ -45,6 +48,7 @@ class RemoteStageClients {
 
  private:
   const WireLimits limits_;
+  const std::shared_ptr<TlsFiles> cluster_;
   std::vector<std::pair<std::future<void>, std::shared_ptr<grpc::Channel>>> open_;
 };
 

@@ -1,6 +1,7 @@
 #include "worker/rpc/stage_service.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -131,6 +132,13 @@ grpc::ServerUnaryReactor* StageService::Join(grpc::CallbackServerContext* contex
                                              const v1::JoinRequest* request, v1::JoinResponse*) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   JoinCommand command;
+  if (request->link_key().size() != command.link_key.size()) {
+    reactor->Finish(
+        to_grpc(invalid_field("link_key", absl::StrCat("must be ", command.link_key.size(), " bytes, given ",
+                                                       request->link_key().size()))));
+    return reactor;
+  }
+  std::memcpy(command.link_key.data(), request->link_key().data(), command.link_key.size());
   command.epoch = request->epoch();
   command.next_link_address = request->next_link_address();
   command.num_blocks = request->num_blocks();

@@ -68,7 +68,7 @@ TEST_F(FormationTest, ALeadAloneNeedsNobody) {
 
 TEST_F(FormationTest, RefusesEveryDifferenceByName) {
   const std::pair<std::function<void(StageDescription&)>, const char*> cases[] = {
-      {[](auto& s) { s.wire_version = 9; }, "stage 1 has wire version 9, the lead 2"},
+      {[](auto& s) { s.wire_version = 9; }, "stage 1 has wire version 9, the lead 3"},
       {[](auto& s) { s.num_stages = 4; }, "stage 1 has --stages 4, the lead 3"},
       {[](auto& s) { s.stage = 0; }, "stage 0 is not one of the stages 1 to 2 that the lead waits for"},
       {[](auto& s) { s.stage = 3; }, "stage 3 is not one of the stages 1 to 2 that the lead waits for"},

@@ -12,6 +12,8 @@
 namespace octet::worker {
 namespace {
 
+const LinkKey kLinkKey = make_link_key();
+
 constexpr Duration kLong = std::chrono::seconds(30);
 
 // One sequence of one token.
@@ -34,7 +36,7 @@ std::shared_ptr<const BatchPlan> plan(uint64_t step, SequenceId id, bool samples
 }
 
 JoinCommand join_command(uint64_t epoch, const std::string& next = "") {
-  return {epoch, next, 16, kLong};
+  return {epoch, next, 16, kLong, kLinkKey};
 }
 
 std::future<absl::Status> join(StageExecutor& executor, const JoinCommand& command) {
@@ -165,7 +167,7 @@ TEST_F(StageExecutorTest, AbortingARunningStepMakesItFailSoon) {
   auto listener = TcpLinkListener::listen("127.0.0.1", 0).value();
   StageExecutor executor(*second, listener.get());
   auto joined = join(executor, join_command(1));
-  auto links = connect_links("127.0.0.1:" + std::to_string(listener->port()), 1, 1, now() + kLong);
+  auto links = connect_links("127.0.0.1:" + std::to_string(listener->port()), 1, kLinkKey, 1, now() + kLong);
   ASSERT_TRUE(links.ok());
   ASSERT_TRUE(joined.get().ok());
   auto waiting = execute(executor, 1, plan(1, 1));  // for activations that do not come

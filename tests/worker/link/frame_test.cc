@@ -8,22 +8,37 @@
 namespace octet::worker {
 namespace {
 
+const LinkKey kKey = make_link_key();
+
 TEST(Frame, GreetingsSurviveTheWire) {
   const Greeting greeting{0x0123456789abcdef, 7, 8};
-  EXPECT_EQ(decode_greeting(encode(greeting, GreetingKind::kHello), GreetingKind::kHello), greeting);
-  EXPECT_EQ(decode_greeting(encode(greeting, GreetingKind::kWelcome), GreetingKind::kWelcome), greeting);
+  EXPECT_EQ(decode_greeting(encode(greeting, GreetingKind::kHello, kKey), GreetingKind::kHello, kKey),
+            greeting);
+  EXPECT_EQ(decode_greeting(encode(greeting, GreetingKind::kWelcome, kKey), GreetingKind::kWelcome, kKey),
+            greeting);
 }
 
 TEST(Frame, AHelloIsNoWelcome) {
-  EXPECT_EQ(decode_greeting(encode(Greeting{1, 0, 1}, GreetingKind::kHello), GreetingKind::kWelcome),
-            std::nullopt);
+  EXPECT_EQ(
+      decode_greeting(encode(Greeting{1, 0, 1}, GreetingKind::kHello, kKey), GreetingKind::kWelcome, kKey),
+      std::nullopt);
+}
+
+TEST(Frame, AGreetingOfAnotherKeyOrWithAChangedBitIsNone) {
+  const auto bytes = encode(Greeting{1, 0, 1}, GreetingKind::kHello, kKey);
+  EXPECT_EQ(decode_greeting(bytes, GreetingKind::kHello, make_link_key()), std::nullopt);
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    auto changed = bytes;
+    changed[at] ^= std::byte{1};
+    EXPECT_EQ(decode_greeting(changed, GreetingKind::kHello, kKey), std::nullopt) << at;
+  }
 }
 
 TEST(Frame, RefusesAnotherMagicOrVersion) {
   for (const size_t at : {size_t{0}, size_t{3}, size_t{4}, size_t{7}}) {
-    auto bytes = encode(Greeting{1, 0, 1}, GreetingKind::kHello);
+    auto bytes = encode(Greeting{1, 0, 1}, GreetingKind::kHello, kKey);
     bytes[at] ^= std::byte{1};
-    EXPECT_EQ(decode_greeting(bytes, GreetingKind::kHello), std::nullopt) << at;
+    EXPECT_EQ(decode_greeting(bytes, GreetingKind::kHello, kKey), std::nullopt) << at;
   }
   for (size_t at = 0; at < 8; ++at) {
     auto bytes = encode(FrameHeader{1, 2, 3, 4});

@@ -11,6 +11,8 @@
 namespace octet::worker {
 namespace {
 
+const LinkKey kKey = make_link_key();
+
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using testing::HasSubstr;
@@ -46,7 +48,7 @@ class RawPeer {
   void read_welcome() {
     std::array<std::byte, kGreetingBytes> answer{};
     asio::read(socket_, asio::buffer(answer), error_);
-    EXPECT_TRUE(decode_greeting(answer, GreetingKind::kWelcome)) << error_.message();
+    EXPECT_TRUE(decode_greeting(answer, GreetingKind::kWelcome, kKey)) << error_.message();
   }
   // Whether the listener has closed the connection.
   bool is_dropped() {
@@ -72,13 +74,13 @@ class TcpLinkTest : public testing::Test {
 
   std::future<absl::StatusOr<Links>> accept_links(uint64_t epoch, int num_ranks, Time deadline = soon()) {
     return std::async(std::launch::async,
-                      [=, this] { return listener_->accept(epoch, num_ranks, deadline); });
+                      [=, this] { return listener_->accept(epoch, kKey, num_ranks, deadline); });
   }
 
   // Links of epoch 1: senders_ and receivers_.
   void join(int num_ranks) {
     auto accepted = accept_links(1, num_ranks);
-    auto connected = connect_links(address_, 1, num_ranks, soon());
+    auto connected = connect_links(address_, 1, kKey, num_ranks, soon());
     ASSERT_TRUE(connected.ok()) << connected.status();
     auto received = accepted.get();
     ASSERT_TRUE(received.ok()) << received.status();
@@ -90,7 +92,7 @@ class TcpLinkTest : public testing::Test {
   std::unique_ptr<RawPeer> join_raw() {
     auto accepted = accept_links(1, 1);
     auto peer = std::make_unique<RawPeer>(listener_->port());
-    peer->write(encode(Greeting{1, 0, 1}, GreetingKind::kHello));
+    peer->write(encode(Greeting{1, 0, 1}, GreetingKind::kHello, kKey));
     peer->read_welcome();
     auto received = accepted.get();
     EXPECT_TRUE(received.ok()) << received.status();
@@ -248,14 +250,15 @@ TEST_F(TcpLinkTest, StrangersDisturbNobody) {
   std::vector<std::unique_ptr<RawPeer>> silent;
   for (int i = 0; i < 100; ++i) silent.push_back(std::make_unique<RawPeer>(listener_->port()));
 
-  const std::string http = "GET / HTTP/1.1\r\nHost: stage\r\n\r\n";
+  const std::string http =
+      "GET /metrics HTTP/1.1\r\nHost: stage\r\nUser-Agent: a browser\r\nAccept: */*\r\n\r\n";
   RawPeer browser(listener_->port());
   browser.write(std::as_bytes(std::span(http)));
   EXPECT_TRUE(browser.is_dropped());
   for (const Greeting& greeting :
        {Greeting{2, 0, 2}, Greeting{1, 2, 2}, Greeting{1, 0, 3}, Greeting{1, ~0u, 2}}) {
     RawPeer stranger(listener_->port());
-    stranger.write(encode(greeting, GreetingKind::kHello));
+    stranger.write(encode(greeting, GreetingKind::kHello, kKey));
     EXPECT_TRUE(stranger.is_dropped()) << greeting.epoch << " " << greeting.rank << " " << greeting.num_ranks;
   }
   {
@@ -264,7 +267,7 @@ TEST_F(TcpLinkTest, StrangersDisturbNobody) {
   }
   EXPECT_TRUE(silent.front()->is_dropped()) << "connections that say nothing are kept without a limit";
 
-  const auto connected = connect_links(address_, 1, 2, soon());
+  const auto connected = connect_links(address_, 1, kKey, 2, soon());
   ASSERT_TRUE(connected.ok()) << connected.status();
   const auto received = accepted.get();
   ASSERT_TRUE(received.ok()) << received.status();
@@ -275,18 +278,31 @@ TEST_F(TcpLinkTest, StrangersDisturbNobody) {
 }
 
 TEST_F(TcpLinkTest, ConnectsBeforeTheListenerAccepts) {
-  auto connecting = std::async(std::launch::async, [&] { return connect_links(address_, 1, 2, soon()); });
-  const auto stale = listener_->accept(7, 1, at_once());  // drops what comes for epoch 1 meanwhile
+  auto connecting =
+      std::async(std::launch::async, [&] { return connect_links(address_, 1, kKey, 2, soon()); });
+  const auto stale = listener_->accept(7, kKey, 1, at_once());  // drops what comes for epoch 1 meanwhile
   EXPECT_TRUE(absl::IsDeadlineExceeded(stale.status()));
-  const auto received = listener_->accept(1, 2, soon());
+  const auto received = listener_->accept(1, kKey, 2, soon());
   EXPECT_TRUE(received.ok()) << received.status();
   EXPECT_TRUE(connecting.get().ok());
 }
 
+TEST_F(TcpLinkTest, AStrangerWithoutTheEpochsKeyGetsNoLinkAndNoActivations) {
+  RawPeer stranger(listener_->port());
+  stranger.write(encode(Greeting{1, 0, 1}, GreetingKind::kHello, make_link_key()));
+  const auto received = listener_->accept(1, kKey, 1, now() + std::chrono::milliseconds(200)).status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(received)) << received;
+  EXPECT_TRUE(stranger.is_dropped());
+  auto accepted = accept_links(1, 1, now() + std::chrono::milliseconds(200));
+  const auto sent = connect_links(address_, 1, make_link_key(), 1, now() + std::chrono::milliseconds(100));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sent.status())) << sent.status();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(accepted.get().status()));
+}
+
 TEST_F(TcpLinkTest, AcceptNamesTheRanksThatDidNotCome) {
   RawPeer peer(listener_->port());
-  peer.write(encode(Greeting{1, 1, 3}, GreetingKind::kHello));
-  const auto status = listener_->accept(1, 3, now() + std::chrono::seconds(1)).status();
+  peer.write(encode(Greeting{1, 1, 3}, GreetingKind::kHello, kKey));
+  const auto status = listener_->accept(1, kKey, 3, now() + std::chrono::seconds(1)).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("rank 0, 2"));
 }
@@ -302,17 +318,17 @@ TEST_F(TcpLinkTest, CancelEndsAccept) {
 
 TEST_F(TcpLinkTest, ConnectNamesAddressAndRank) {
   listener_.reset();  // nobody listens at its port now
-  const auto refused = connect_links(address_, 1, 1, now() + std::chrono::milliseconds(100)).status();
+  const auto refused = connect_links(address_, 1, kKey, 1, now() + std::chrono::milliseconds(100)).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(refused)) << refused;
   EXPECT_THAT(std::string(refused.message()), HasSubstr(address_ + ": rank 0 cannot connect"));
   for (const char* address :
        {"", "localhost", ":80", "localhost:", "localhost:0", "localhost:65536", "localhost:8x"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(connect_links(address, 1, 1, soon()).status())) << address;
+    EXPECT_TRUE(absl::IsInvalidArgument(connect_links(address, 1, kKey, 1, soon()).status())) << address;
   }
 }
 
 TEST_F(TcpLinkTest, ConnectEndsAtTheDeadlineWhenNobodyAnswers) {
-  const auto status = connect_links(address_, 1, 1, now() + std::chrono::milliseconds(50)).status();
+  const auto status = connect_links(address_, 1, kKey, 1, now() + std::chrono::milliseconds(50)).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
 }
 

@@ -42,7 +42,9 @@ Registration registration() {
 class RegistrarTest : public testing::Test {
  protected:
   void serve(FakeLead& lead) {
-    server_ = GrpcServer::start({.host = "127.0.0.1", .port = 0}, {&lead}).value();
+    GrpcServer::Options options;
+    options.host = "127.0.0.1";
+    server_ = GrpcServer::start(options, {&lead}).value();
     address_ = "127.0.0.1:" + std::to_string(server_->port());
   }
   std::unique_ptr<GrpcServer> server_;
@@ -53,7 +55,7 @@ TEST_F(RegistrarTest, TellsWhatTheStageHoldsAndRepeatsIt) {
   FakeLead lead(grpc::Status::OK);
   serve(lead);
   Registrar registrar(
-      address_, [] { return true; }, registration);
+      address_, nullptr, [] { return true; }, registration);
   EXPECT_EQ(lead.wait_for_first().description().incarnation(), 42u);
   registrar.wake();
   lead.wait_for_second();
@@ -67,7 +69,7 @@ TEST_F(RegistrarTest, SaysNothingWhileItIsNotNeeded) {
   std::promise<void> asked;
   std::atomic<bool> told{false};
   Registrar registrar(
-      address_,
+      address_, nullptr,
       [&] {
         if (!told.exchange(true)) asked.set_value();
         return needed.load();
@@ -83,7 +85,7 @@ TEST_F(RegistrarTest, StopsWhenTheLeadRefusesTheStage) {
   FakeLead lead(grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "stage 1 has --tp 2, the lead 1"));
   serve(lead);
   Registrar registrar(
-      address_, [] { return true; }, registration);
+      address_, nullptr, [] { return true; }, registration);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (!registrar.refusal() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   ASSERT_TRUE(registrar.refusal());
@@ -95,7 +97,7 @@ TEST_F(RegistrarTest, EndsAtOnceWhileNoLeadAnswers) {
   std::promise<void> asked;
   std::atomic<bool> told{false};
   Registrar registrar(
-      "127.0.0.1:9", [] { return true; },
+      "127.0.0.1:9", nullptr, [] { return true; },
       [&] {
         if (!told.exchange(true)) asked.set_value();
         return registration();

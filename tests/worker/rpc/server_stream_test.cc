@@ -30,7 +30,9 @@ class StreamService : public v1::Pipeline::CallbackService {
 class ServerStreamTest : public testing::Test {
  protected:
   void SetUp() override {
-    server_ = GrpcServer::start({.host = "127.0.0.1", .port = 0}, {&service_}).value();
+    GrpcServer::Options options;
+    options.host = "127.0.0.1";
+    server_ = GrpcServer::start(options, {&service_}).value();
     stub_ = v1::Pipeline::NewStub(internal_channel("127.0.0.1:" + std::to_string(server_->port())));
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
     client_ = stub_->Watch(&context_, {});

@@ -11,6 +11,8 @@
 namespace octet::worker {
 namespace {
 
+const LinkKey kLinkKey = make_link_key();
+
 class StageServiceTest : public testing::Test {
  protected:
   // Nobody answers at the lead's address, which is a discard port.
@@ -51,6 +53,8 @@ TEST_F(StageServiceTest, AJoinWithoutLinksFailsAtItsDeadlineAndEpochsOnlyRise) {
   request.set_epoch(3);
   request.set_num_blocks(16);
   request.set_timeout_ms(20);
+  EXPECT_EQ(join(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT) << "without a link_key";
+  request.set_link_key(kLinkKey.data(), kLinkKey.size());
   EXPECT_EQ(join(request).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(join(request).error_code(), grpc::StatusCode::FAILED_PRECONDITION) << "epoch 3 again";
   request.set_epoch(4);
@@ -84,8 +88,9 @@ class JoinedStageTest : public StageServiceTest {
     request.set_epoch(1);
     request.set_num_blocks(16);
     request.set_timeout_ms(30'000);
+    request.set_link_key(kLinkKey.data(), kLinkKey.size());
     auto joined = std::async(std::launch::async, [&] { return join(request); });
-    auto links = connect_links("127.0.0.1:" + std::to_string(worker_.process().link_port()), 1, 1,
+    auto links = connect_links("127.0.0.1:" + std::to_string(worker_.process().link_port()), 1, kLinkKey, 1,
                                now() + std::chrono::seconds(30));
     ASSERT_TRUE(links.ok()) << links.status();
     links_ = *std::move(links);
@@ -206,6 +211,7 @@ TEST_F(StageServiceTest, EndsWhileAJoinWaits) {
   request.set_epoch(1);
   request.set_num_blocks(16);
   request.set_timeout_ms(600'000);
+  request.set_link_key(kLinkKey.data(), kLinkKey.size());
   grpc::ClientContext context;
   set_deadline(context);
   v1::JoinResponse response;

@@ -28,7 +28,8 @@ inline WorkerConfig nano_worker(int stage, int num_stages, const std::string& le
 // What main does with one worker.
 class RunningWorker {
  public:
-  explicit RunningWorker(const WorkerConfig& config) : metrics_({0, 1, 2, 3}) {
+  explicit RunningWorker(const WorkerConfig& config, std::shared_ptr<TlsFiles> cluster = nullptr)
+      : metrics_({0, 1, 2, 3}) {
     StageConfig stage;
     stage.model_dir = config.model_dir;
     stage.stage = config.stage;
@@ -40,10 +41,13 @@ class RunningWorker {
     if (config.kv_cache_mib > 0) stage.kv_cache_bytes = config.kv_cache_mib << 20;
     stage.step_timeout = config.step_timeout;
     auto loaded = Stage::load(stage).value();
-    process_ = (config.stage == 0 ? make_lead_process(config, std::move(loaded), metrics_)
-                                  : make_stage_process(config, std::move(loaded), metrics_))
+    process_ = (config.stage == 0 ? make_lead_process(config, std::move(loaded), metrics_, cluster)
+                                  : make_stage_process(config, std::move(loaded), metrics_, cluster))
                    .value();
-    server_ = GrpcServer::start({.host = "127.0.0.1", .port = 0}, process_->services()).value();
+    GrpcServer::Options options;
+    options.host = "127.0.0.1";
+    options.tls = cluster;
+    server_ = GrpcServer::start(options, process_->services()).value();
     process_->start(server_->port());
   }
   ~RunningWorker() {

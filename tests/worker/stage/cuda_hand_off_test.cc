@@ -14,6 +14,8 @@
 namespace octet::worker {
 namespace {
 
+const LinkKey kLinkKey = make_link_key();
+
 using kernels::PeerRole;
 using kernels::Tensor;
 using ::testing::HasSubstr;
@@ -54,8 +56,9 @@ class CudaHandOff : public testing::Test {
   // The receiver's link.
   Link* open_tcp() {
     const auto listener = TcpLinkListener::listen("127.0.0.1", 0).value();
-    auto accepted = std::async(std::launch::async, [&] { return listener->accept(1, 1, late()); });
-    auto connected = connect_links("127.0.0.1:" + std::to_string(listener->port()), 1, 1, late()).value();
+    auto accepted = std::async(std::launch::async, [&] { return listener->accept(1, kLinkKey, 1, late()); });
+    auto connected =
+        connect_links("127.0.0.1:" + std::to_string(listener->port()), 1, kLinkKey, 1, late()).value();
     Links links = accepted.get().value();
     Link* const receiver_link = links.front().get();
     open({std::move(connected.front()), std::move(links.front())});

@@ -16,6 +16,8 @@
 namespace octet::worker {
 namespace {
 
+const LinkKey kLinkKey = make_link_key();
+
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -378,8 +380,10 @@ TEST(StageOverTcp, GeneratesWhatTransformersSays) {
   for (size_t i = 0; i + 1 < 3; ++i) {
     const Time deadline = now() + std::chrono::seconds(20);
     const auto listener = TcpLinkListener::listen("localhost", 0).value();
-    auto accepted = std::async(std::launch::async, [&] { return listener->accept(1, 2, deadline); });
-    links[i].to_next = connect_links("localhost:" + std::to_string(listener->port()), 1, 2, deadline).value();
+    auto accepted =
+        std::async(std::launch::async, [&] { return listener->accept(1, kLinkKey, 2, deadline); });
+    links[i].to_next =
+        connect_links("localhost:" + std::to_string(listener->port()), 1, kLinkKey, 2, deadline).value();
     links[i + 1].from_previous = accepted.get().value();
   }
   ASSERT_TRUE(pipeline.start_epoch(std::move(links), kBlocks).ok());
