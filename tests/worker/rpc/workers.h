@@ -10,6 +10,7 @@
 
 #include "base/grpc_server.h"
 #include "worker/process.h"
+#include "worker/stage/stage.h"
 
 namespace octet::worker {
 
