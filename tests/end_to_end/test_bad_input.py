@@ -161,7 +161,7 @@ def test_a_million_chunks_of_a_byte_are_one_body(deployment):
 
 
 @pytest.mark.parametrize("method, path, status", [
-    ("GET", "/", 404), ("PUT", "/", 404), ("POST", "/v2/completions", 404), ("GET", "/v1/completions", 405),
+    ("GET", "/nothing", 404), ("PUT", "/", 405), ("POST", "/v2/completions", 404), ("GET", "/v1/completions", 405),
     ("DELETE", "/v1/models", 405), ("POST", "/generate", 405), ("GET", "/metrics", 404), ("GET", "/admin", 404),
     ("GET", "/v1/../v1/models", 404), ("GET", "/%2e%2e/etc/passwd", 404), ("GET", "//v1/models", 404),
     ("GET", "/v1/models%00", 404), ("FROB", "/v1/models", 405),

@@ -62,7 +62,7 @@ TEST(WorkerConfigTest, RefusesByTheFlagsName) {
             "--activations: fp32 takes the weights as the checkpoint has them, not --weights int8");
   EXPECT_EQ(error({"--model", "m", "--activations", "fp32", "--weights", "bf16"}), "ok");
   EXPECT_EQ(error({"--model", "m", "--port", "65536"}), "--port: 65536 is not in the range 0 to 65535");
-  EXPECT_EQ(error({"--model", "m", "--backend", "tpu"}), "--backend: 'tpu' is not one of cpu");
+  EXPECT_EQ(error({"--model", "m", "--backend", "tpu"}), "--backend: 'tpu' is not one of cpu, simulated");
   EXPECT_EQ(error({"--model", "m", "--kv-cache-mib", "-1"}).substr(0, 15), "--kv-cache-mib:");
 }
 
