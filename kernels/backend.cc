@@ -62,7 +62,7 @@ void check_linear(const Tensor& output, const Tensor& input, int64_t num_columns
   OCTET_CHECK(output.size(1) == num_columns, output.size(1), " and ", num_columns, " columns");
 }
 
-void check_sample_row(const SampleRow& row, int64_t vocab_size) {
+void check_sample_row(const SampleRow& row, int64_t vocab_size, uint32_t max_top_tokens) {
   int64_t next_token = 0;
   for (const LogitEdit& edit : row.edits) {
     OCTET_CHECK(edit.token >= next_token && edit.token < vocab_size, "edit of token ", edit.token, " of ",
@@ -73,7 +73,8 @@ void check_sample_row(const SampleRow& row, int64_t vocab_size) {
               row.allowed.size(), " words for ", vocab_size, " tokens");
   OCTET_CHECK(!row.scored_token || *row.scored_token < vocab_size, "token ", *row.scored_token, " of ",
               vocab_size);
-  OCTET_CHECK(!row.num_top || *row.num_top <= kMaxTopTokens, *row.num_top, " alternatives");
+  OCTET_CHECK(!row.num_top || *row.num_top <= max_top_tokens, *row.num_top, " alternatives, limit ",
+              max_top_tokens);
   OCTET_CHECK(row.temperature >= 0, row.temperature);
 }
 
@@ -222,7 +223,8 @@ void Backend::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
   const auto num_rows = static_cast<size_t>(logits.size(0));
   OCTET_CHECK(rows.size() == num_rows && results.size() == num_rows, rows.size(), " and ", results.size(),
               " for ", num_rows, " rows");
-  for (const SampleRow& row : rows) check_sample_row(row, logits.size(1));
+  const uint32_t max_top_tokens = has_host_memory() ? UINT32_MAX : kMaxTopTokens;
+  for (const SampleRow& row : rows) check_sample_row(row, logits.size(1), max_top_tokens);
   if (rows.empty()) return;
   do_sample(logits, rows, results);
 }

@@ -13,10 +13,12 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace octet::kernels {
 
-// Alternatives of a row's log-probability, at most.
+// Alternatives of a row's log-probability, at most, on devices with memory of their own; CPUs give any
+// number.
 inline constexpr uint32_t kMaxTopTokens = 20;
 
 // How the logit of one token is changed. It stays within the finite numbers, so that no bias or penalty makes
@@ -45,7 +47,7 @@ struct SampleRow {
   uint64_t seed = 0;                  // these three number the draw, see philox.h
   uint32_t choice_index = 0;
   uint32_t position = 0;
-  // Alternatives to the token, at most kMaxTopTokens; nothing: no log-probability is asked for.
+  // Alternatives to the token; nothing: no log-probability is asked for.
   std::optional<uint32_t> num_top;
 };
 
@@ -53,10 +55,10 @@ struct SampleRow {
 struct SampledToken {
   bool is_finite = false;  // false: the logits hold NaN or infinity, and nothing else is set
   uint32_t token = 0;
-  float logprob = 0;                        // 0 where none is asked for
-  uint32_t num_top = 0;                     // alternatives, as many as are asked for or the vocabulary has
-  uint32_t top_tokens[kMaxTopTokens] = {};  // the likeliest first, equal ones by rising id
-  float top_logprobs[kMaxTopTokens] = {};
+  float logprob = 0;                 // 0 where none is asked for
+  std::vector<uint32_t> top_tokens;  // as many as are asked for or the vocabulary has, the likeliest first,
+                                     // equal ones by rising id
+  std::vector<float> top_logprobs;   // [top_tokens.size()]
 };
 
 }  // namespace octet::kernels

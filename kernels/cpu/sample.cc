@@ -100,10 +100,8 @@ void score(std::span<const float> logits, uint32_t num_top, std::vector<uint32_t
   const auto logprob = [&](uint32_t id) { return static_cast<float>(logits[id] - offset - log_sum); };
   result.logprob = logprob(result.token);
   select_largest(logits, num_top, candidates);
-  for (const uint32_t id : candidates) {
-    result.top_tokens[result.num_top] = id;
-    result.top_logprobs[result.num_top++] = logprob(id);
-  }
+  result.top_tokens = candidates;
+  for (const uint32_t id : candidates) result.top_logprobs.push_back(logprob(id));
 }
 
 SampledToken sample_row(std::span<const float> logits, const SampleRow& row, SampleWorkspace& workspace) {

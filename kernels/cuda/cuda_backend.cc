@@ -344,8 +344,9 @@ class CudaBackend final : public Backend {
   void do_sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampledToken> results) override {
     cuda::plan_samples(rows, samples_);
     const auto num_saved = static_cast<int64_t>(samples_.edits.size());
-    const auto result_bytes = static_cast<int64_t>(results.size_bytes());
-    auto* const on_device = static_cast<SampledToken*>(grown(sampled_, result_bytes, "sampled tokens"));
+    row_results_.resize(results.size());
+    const auto result_bytes = static_cast<int64_t>(row_results_.size() * sizeof(cuda::RowResult));
+    auto* const on_device = static_cast<cuda::RowResult*>(grown(sampled_, result_bytes, "sampled tokens"));
     cuda::sample(queue_, logits,
                  {.rows = stage(kSamples, samples_.rows),
                   .edits = stage(kEdits, samples_.edits),
@@ -354,7 +355,8 @@ class CudaBackend final : public Backend {
                                           : static_cast<float*>(
                                                 grown(saved_, num_saved * size_of(DType::kFloat32), "edits")),
                   .results = on_device});
-    download(results.data(), on_device, result_bytes);
+    download(row_results_.data(), on_device, result_bytes);
+    std::ranges::transform(row_results_, results.begin(), cuda::sampled_token);
   }
   void do_all_reduce(Tensor data) override {
     if (!is_deterministic_ || num_ranks() == 1) {
@@ -412,6 +414,7 @@ class CudaBackend final : public Backend {
   StagingBuffer sampled_;     // its results; kept for its memory
   cuda::AttentionPlan plan_;
   cuda::SamplePlan samples_;
+  std::vector<cuda::RowResult> row_results_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> offsets_;
   std::vector<int32_t> blocks_;

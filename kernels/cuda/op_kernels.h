@@ -47,12 +47,13 @@ void sum_ranks(Queue& queue, float* output, const float* gathered, int64_t count
 
 // A SamplePlan on the device, sample_plan.h.
 struct PlannedRow;
+struct RowResult;
 struct SampleTables {
   const PlannedRow* rows;  // [num_rows]
   const LogitEdit* edits;  // of all rows
   const uint32_t* masks;   // of all rows
   float* saved;            // [num_edits], room
-  SampledToken* results;   // [num_rows]
+  RowResult* results;      // [num_rows]
 };
 void sample(Queue& queue, Tensor logits, const SampleTables& tables);
 

@@ -294,7 +294,7 @@ __device__ uint32_t choose(float* logits, const Row& row, const PlannedRow& plan
 }
 
 // row: raw, without bans.
-__device__ void score(const Row& row, uint32_t token, uint32_t num_top, Word best, SampledToken& result) {
+__device__ void score(const Row& row, uint32_t token, uint32_t num_top, Word best, RowResult& result) {
   const double offset = row.logits[row.id_of(best)];
   double sum = 0;
   for (uint32_t i = threadIdx.x; i < row.shape.vocab_size; i += blockDim.x)
@@ -314,7 +314,7 @@ __device__ void score(const Row& row, uint32_t token, uint32_t num_top, Word bes
 __global__ __launch_bounds__(kMaxThreads) void sample_kernel(SampleTables tables, float* all_logits,
                                                              int64_t stride, SampleShape shape) {
   const PlannedRow& plan = tables.rows[blockIdx.x];
-  SampledToken& result = tables.results[blockIdx.x];
+  RowResult& result = tables.results[blockIdx.x];
   float* const logits = all_logits + blockIdx.x * stride;
   const Row raw = {logits, nullptr, shape};
   bool is_finite = true;

@@ -12,6 +12,16 @@ constexpr uint64_t kMaxThreads = 512;    // more would leave fp64 too few regist
 
 }  // namespace
 
+SampledToken sampled_token(const RowResult& result) {
+  SampledToken sampled;
+  sampled.is_finite = result.is_finite;
+  sampled.token = result.token;
+  sampled.logprob = result.logprob;
+  sampled.top_tokens.assign(result.top_tokens, result.top_tokens + result.num_top);
+  sampled.top_logprobs.assign(result.top_logprobs, result.top_logprobs + result.num_top);
+  return sampled;
+}
+
 void SamplePlan::clear() {
   rows.clear();
   edits.clear();

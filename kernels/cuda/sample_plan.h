@@ -36,6 +36,17 @@ struct PlannedRow {
 static_assert(sizeof(PlannedRow) == 80);
 constexpr uint32_t kAllAllowed = UINT32_MAX;
 
+// What a block answers. Fields as in SampledToken; num_top alternatives are set.
+struct RowResult {
+  bool is_finite;
+  uint32_t token;
+  float logprob;
+  uint32_t num_top;
+  uint32_t top_tokens[kMaxTopTokens];
+  float top_logprobs[kMaxTopTokens];
+};
+SampledToken sampled_token(const RowResult& result);
+
 struct SamplePlan {
   std::vector<PlannedRow> rows;
   std::vector<LogitEdit> edits;

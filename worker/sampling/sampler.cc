@@ -116,8 +116,8 @@ ScoredToken scored_token(const kernels::SampledToken& sampled) {
   ScoredToken scored;
   scored.token = sampled.token;
   scored.logprob = sampled.logprob;
-  scored.top_tokens.assign(sampled.top_tokens, sampled.top_tokens + sampled.num_top);
-  scored.top_logprobs.assign(sampled.top_logprobs, sampled.top_logprobs + sampled.num_top);
+  scored.top_tokens = sampled.top_tokens;
+  scored.top_logprobs = sampled.top_logprobs;
   return scored;
 }
 

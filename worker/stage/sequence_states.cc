@@ -83,9 +83,9 @@ absl::Status SequenceStates::check_sampling(const AdmittedSequence& sequence) co
     return contradiction(sequence.id, "suppressed_before_min_tokens has a token outside the vocabulary");
   }
   for (const auto& num_top : {sampling.logprobs, sampling.prompt_logprobs}) {
-    if (num_top.value_or(0) > kernels::kMaxTopTokens) {
-      return contradiction(
-          sequence.id, absl::StrCat("asks for ", *num_top, " alternatives, limit ", kernels::kMaxTopTokens));
+    if (num_top.value_or(0) > limits_.vocab_size) {
+      return contradiction(sequence.id,
+                           absl::StrCat("asks for ", *num_top, " alternatives, limit ", limits_.vocab_size));
     }
   }
   if (sampling.constraint &&

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/sample_plan.h"
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/worker/stage/generate.h"
 #include "tests/worker/stage/golden_cases.h"
@@ -107,7 +108,7 @@ TEST_P(Bf16CudaStages, BringNothingToTheHostButTheSampledTokens) {
   Pipeline pipeline(config(), make_ranks);
   const size_t before = cuda_emulator::downloaded_bytes();
   ASSERT_EQ(generate(pipeline, {{golden.prompt, greedy, 2}}).front().tokens.size(), 2u);
-  EXPECT_EQ(cuda_emulator::downloaded_bytes() - before, 2 * sizeof(kernels::SampledToken));
+  EXPECT_EQ(cuda_emulator::downloaded_bytes() - before, 2 * sizeof(kernels::cuda::RowResult));
 }
 
 TEST_P(CudaStages, GiveAllTheirMemoryBack) {

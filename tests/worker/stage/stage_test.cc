@@ -170,8 +170,8 @@ const BadPlan kBadPlans[] = {
      },
      "bad_words"},
     {"EmptyBadWord", [](BatchPlan& p) { p.admitted[0].sampling.bad_words = {{}}; }, "bad_words"},
-    {"TooManyAlternatives", [](BatchPlan& p) { p.admitted[0].sampling.prompt_logprobs = 21; },
-     "sequence 1: asks for 21 alternatives, limit 20"},
+    {"TooManyAlternatives", [](BatchPlan& p) { p.admitted[0].sampling.prompt_logprobs = 1601; },
+     "sequence 1: asks for 1601 alternatives, limit 1600"},
     {"TooManyRows",
      [](BatchPlan& p) {
        for (SequenceId id = 2; id < 2050; ++id) {
