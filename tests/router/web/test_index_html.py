@@ -1,4 +1,4 @@
-"""The page's pure functions, run by V8 (mini-racer) without a browser: the page's own elements are not covered here."""
+"""The page's script, run by V8 (mini-racer) without a browser: its pure functions, and what it does with the elements of a stub."""
 import json
 import math
 import pathlib
@@ -8,14 +8,27 @@ import pytest
 from py_mini_racer import MiniRacer
 
 PAGE = (pathlib.Path(__file__).resolve().parents[3] / "router" / "web" / "index.html").read_text()
+STUB = pathlib.Path(__file__).with_name("page_stub.js").read_text()
+
+
+def run_script(stub):
+    """The page's script after the stub's; a function that evaluates an expression there."""
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", PAGE, re.DOTALL)
+    with MiniRacer() as context:
+        context.eval(stub)
+        context.eval(script)
+        yield lambda call: json.loads(context.eval(f"JSON.stringify(({call}) ?? null)"))
 
 
 @pytest.fixture(scope="module")
 def page():
-    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", PAGE, re.DOTALL)
-    with MiniRacer() as context:
-        context.eval(script)
-        yield lambda call: json.loads(context.eval(f"JSON.stringify({call})"))
+    yield from run_script("")
+
+
+@pytest.fixture
+def opened():
+    """The page in the stub, opened."""
+    yield from run_script(STUB)
 
 
 def js(value):
@@ -95,3 +108,55 @@ def test_probabilities_read_well(page):
     assert page(f"describeTokens({js(tokens)})") == '" a" 25.0 %; likeliest: " b" 50.0 %, " a" 25.0 %'
     assert [page(f"surprise({js([token('a', math.log(p))])})") for p in (0.9, 0.3, 0.05, 0.001)] == ["", "p1", "p2", "p3"]
     assert [page(f"percent({p})") for p in (0, -9999)] == ["100 %", "<0.1 %"]
+
+
+def send(opened, text, pieces, **settings):
+    for name, value in {"pieces": pieces, **settings}.items():
+        opened(f"{name} = {js(value)}")
+    opened(f"(elements.message.value = {js(text)}, elements.form.listeners.submit({{ preventDefault() {{}} }}))")
+
+
+def turns(opened):
+    return opened("elements.chat.children.map((turn) => [turn.className, turn.text])")
+
+
+def test_a_chat_goes_on(opened):
+    opened("elements.logprobs.checked = true")
+    event = f"data: {chunk('Hello', [token('Hello', -3)])}\n\n"
+    send(opened, "Hi", [event[:10], event[10:] + "data: [DONE]\n\n"])
+    assert turns(opened) == [["turn user", "YouHi"], ["turn assistant", "AssistantHello"]]
+    assert opened("elements.chat.children[1].children[1].className") == "token p2"
+    assert opened("elements.counters.textContent") == "1 tokens · first after 10 ms · seed 5"
+    assert opened("[elements.send.disabled, elements.stop.disabled, elements.model.textContent]") == [False, True, "nano"]
+
+    opened("elements.api_key.value = 'secret'")
+    send(opened, "And?", [event])
+    assert opened("sent.at(-1).body.messages.map((message) => message.content)") == ["Hi", "Hello", "And?"]
+    assert opened("sent.at(-1).headers.Authorization") == "Bearer secret"
+
+
+def test_an_error_is_shown_and_its_question_is_not_sent_again(opened):
+    send(opened, "Hi", [], status=400)
+    assert turns(opened)[1] == ["turn assistant error", "Assistanttemperature: must be from 0 to 100"]
+    assert opened("elements.status.textContent") == "temperature: must be from 0 to 100"
+    send(opened, "Again", [], status=200)
+    assert opened("sent.at(-1).body.messages.map((message) => message.content)") == ["Again"]
+
+
+def test_stop_keeps_what_has_come(opened):
+    send(opened, "Hi", [f"data: {chunk('Hel')}\n\n"], hangs=True)
+    assert opened("[elements.send.disabled, elements.stop.disabled]") == [True, False]
+    send(opened, "Ignored while an answer is coming", [])
+    assert len(turns(opened)) == 2
+    opened("elements.stop.listeners.click()")
+    assert opened("[elements.send.disabled, elements.stop.disabled]") == [False, True]
+    assert turns(opened)[1] == ["turn assistant", "AssistantHel"]
+    assert opened("elements.counters.textContent").endswith("ended by you")
+
+
+def test_a_new_chat_forgets_the_old_one(opened):
+    send(opened, "Hi", [f"data: {chunk('Hel')}\n\n"], hangs=True)
+    opened("elements.clear.listeners.click()")
+    send(opened, "New", [f"data: {chunk('Hel')}\n\n"], hangs=False)
+    assert [text for _, text in turns(opened)] == ["YouNew", "AssistantHel"]
+    assert opened("sent.at(-1).body.messages.map((message) => message.content)") == ["New"]
