@@ -4,7 +4,6 @@
 
 #include <cstring>
 #include <thread>
-#include <utility>
 
 #include "kernels/cuda/launch.h"
 
@@ -93,7 +92,9 @@ std::optional<std::string> NcclPeer::wait_for_stream(const char* what, const Int
 }
 
 void NcclPeer::abort() {
-  if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
+  if (comm_ == nullptr) return;
+  ncclCommAbort(comm_);
+  comm_ = nullptr;  // not before: NCCL writes it once more when it has made the communicator
 }
 
 }  // namespace octet::kernels::cuda
