@@ -369,6 +369,9 @@ class CudaBackend final : public Backend {
     cuda::sum_ranks(queue_, data.data<float>(), gathered, count, num_ranks());
   }
   void do_all_gather_columns(Tensor output, Tensor input) override {
+    if (input.size(0) == 1) {  // of which the ranks' parts lie side by side as they are gathered
+      return group_->all_gather(rank_, input.data<float>(), output.data<float>(), input.size(1), queue_);
+    }
     const int64_t count = (input.size(0) - 1) * input.row_stride() + input.size(1);
     const int64_t num_bytes = num_ranks() * count * size_of(DType::kFloat32);
     auto* const gathered = static_cast<float*>(grown(gathered_, num_bytes, "logits"));

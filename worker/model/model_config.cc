@@ -361,6 +361,7 @@ absl::Status check_tensor_parallel(const ModelConfig& config, int num_ranks) {
   };
   if (num_ranks < 1) return invalid_field("--tp", absl::StrCat("must be at least 1, given ", num_ranks));
   if (config.num_heads % num_ranks != 0) return refuse("attention heads", config.num_heads);
+  if (config.hidden_size % num_ranks != 0) return refuse("hidden columns", config.hidden_size);
   if (config.intermediate_size % num_ranks != 0) return refuse("FFN columns", config.intermediate_size);
   if (config.vocab_size % num_ranks != 0) return refuse("vocabulary entries", config.vocab_size);
   if (config.num_kv_heads % num_ranks != 0 && num_ranks % config.num_kv_heads != 0) {

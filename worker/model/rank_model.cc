@@ -136,6 +136,28 @@ Tensor RankModel::hidden(int64_t num_rows) const {
   return fp32(activations_.hidden, {num_rows, config_.hidden_size});
 }
 
+int64_t RankModel::share_size(int64_t num_rows) const {
+  return num_rows * config_.hidden_size / backend_.num_ranks();
+}
+
+Tensor RankModel::outgoing(int64_t num_rows) const {
+  const int64_t size = share_size(num_rows);
+  return Tensor(hidden(num_rows).data<float>() + backend_.rank() * size, DType::kFloat32, {1, size});
+}
+
+// A share waits for the others in memory that the first norm will write.
+Tensor RankModel::incoming(int64_t num_rows) const {
+  const bool is_whole = backend_.num_ranks() == 1;
+  void* const memory = is_whole ? hidden(num_rows).data<void>() : activations_.normed->data();
+  return Tensor(memory, DType::kFloat32, {1, share_size(num_rows)});
+}
+
+void RankModel::gather_shares(int64_t num_rows) {
+  if (backend_.num_ranks() == 1) return;
+  const Tensor whole(hidden(num_rows).data<void>(), DType::kFloat32, {1, num_rows * config_.hidden_size});
+  backend_.all_gather_columns(whole, incoming(num_rows));
+}
+
 void RankModel::forward(const ModelInput& input) {
   const auto is_decode = [](const kernels::AttentionChunk& chunk) { return chunk.num_rows == 1; };
   if (std::ranges::all_of(input.chunks, is_decode)) {
@@ -149,7 +171,11 @@ void RankModel::forward(const ModelInput& input) {
 void RankModel::run_layers(const ModelInput& input) {
   const int64_t num_rows = input.num_rows();
   const Tensor residual = hidden(num_rows);
-  if (weights_.embedding) embed(input);
+  if (weights_.embedding) {
+    embed(input);
+  } else {
+    gather_shares(num_rows);
+  }
   const Tensor normed = fp32(activations_.normed, {num_rows, config_.hidden_size});
   const Tensor projected = fp32(activations_.projected, {num_rows, config_.hidden_size});
   const auto add_and_norm = [&](const NormWeights& norm) {

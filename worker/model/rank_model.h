@@ -50,9 +50,11 @@ class RankModel {
                                                            const ModelConfig& config, RankWeights weights,
                                                            const RankModelSizes& sizes);
 
-  // The residual stream, [num_rows, hidden_size] fp32 in the rank's memory: what an earlier stage hands over
-  // goes here before forward(), and what the next one gets is here after it.
-  kernels::Tensor hidden(int64_t num_rows) const;
+  // What this rank hands over of num_rows rows of the residual stream after forward(), and where it puts what
+  // it gets of them before; [1, n] fp32 in the rank's memory. All ranks hold the same stream, so each hands
+  // over its share, and forward() gathers the shares.
+  kernels::Tensor outgoing(int64_t num_rows) const;
+  kernels::Tensor incoming(int64_t num_rows) const;
 
   // Runs the layers; on the first stage the embedding before them. All ranks of the stage call it with the
   // same input.
@@ -84,8 +86,11 @@ class RankModel {
   RankModel(kernels::Backend& backend, const ModelConfig& config, RankWeights weights,
             const RankModelSizes& sizes);
   absl::Status allocate();
+  kernels::Tensor hidden(int64_t num_rows) const;  // the residual stream, [num_rows, hidden_size]
+  int64_t share_size(int64_t num_rows) const;      // elements of it
   void run_layers(const ModelInput& input);
   void embed(const ModelInput& input);
+  void gather_shares(int64_t num_rows);
   // Each computes what is added to the residual stream, into activations_.projected, from its norm in
   // activations_.normed.
   void attend(const LayerWeights& weights, const kernels::KvLayer& kv, const ModelInput& input);

@@ -305,14 +305,14 @@ void Stage::Impl::compute_rank(int rank, const BatchPlan& plan, std::vector<Sequ
 absl::Status Stage::Impl::receive(int rank, uint64_t step) {
   HandOff* const hand_off = links.from_previous(rank);
   if (hand_off == nullptr) return absl::OkStatus();
-  const kernels::Tensor activations = models[static_cast<size_t>(rank)]->hidden(input.model.num_rows());
+  const kernels::Tensor activations = models[static_cast<size_t>(rank)]->incoming(input.model.num_rows());
   return hand_off->receive(step, activations, now() + config.step_timeout);
 }
 
 absl::Status Stage::Impl::send(int rank, uint64_t step) {
   HandOff* const hand_off = links.to_next(rank);
   if (hand_off == nullptr) return absl::OkStatus();
-  const kernels::Tensor activations = models[static_cast<size_t>(rank)]->hidden(input.model.num_rows());
+  const kernels::Tensor activations = models[static_cast<size_t>(rank)]->outgoing(input.model.num_rows());
   timings[static_cast<size_t>(rank)].sent_bytes =
       static_cast<uint64_t>(activations.num_elements() * kernels::size_of(activations.dtype()));
   return hand_off->send(step, activations, now() + config.step_timeout);

@@ -275,6 +275,9 @@ TEST(CheckTensorParallel, TakesDivisorsAndReplicatesKvHeads) {
   odd.vocab_size = 1601;
   EXPECT_THAT(std::string(check_tensor_parallel(odd, 2).message()), HasSubstr("1601 vocabulary entries"));
   odd = config;
+  odd.hidden_size = 127;
+  EXPECT_THAT(std::string(check_tensor_parallel(odd, 2).message()), HasSubstr("127 hidden columns"));
+  odd = config;
   odd.intermediate_size = 511;
   EXPECT_THAT(std::string(check_tensor_parallel(odd, 2).message()), HasSubstr("511 FFN columns"));
   odd = config;

@@ -52,7 +52,7 @@ class ModelGrid {
       each_rank(stages_[s], [&](size_t rank) {
         RankModel& model = *stages_[s].models[rank];
         if (s > 0)
-          copy(stages_[s - 1].models[rank]->hidden(input.num_rows()), model.hidden(input.num_rows()));
+          copy(stages_[s - 1].models[rank]->outgoing(input.num_rows()), model.incoming(input.num_rows()));
         model.forward(input);
       });
     }
