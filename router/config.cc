@@ -1,7 +1,10 @@
 #include "router/config.h"
 
+#include <cstdio>
+
 #include "base/flags.h"
 #include "base/status.h"
+#include "router/access/api_keys.h"
 #include "router/routing/addresses.h"
 
 namespace octet::router {
@@ -47,6 +50,9 @@ void add_flags(Flags& flags, RouterConfig& config) {
 
   add_public_tls_flags(flags, config.tls);
   add_cluster_tls_flags(flags, config.cluster);
+  flags.add_text("api-keys", &config.api_keys,
+                 "File with the hashes of the API keys that clients must bring, as --make-api-key writes its "
+                 "lines. Read again when it changes. Without it, no key is asked for.");
 
   flags.add_number("max-requests", &config.max_requests, 1, kMaxInFlight,
                    "Requests in flight, those that wait included; more are refused as overload.");
@@ -80,15 +86,32 @@ void add_flags(Flags& flags, RouterConfig& config) {
                    "Least level that is logged.");
 }
 
+absl::Status print_new_api_key(const std::string& tenant) {
+  const auto made = make_api_key(tenant);
+  if (!made.ok()) return invalid_field("--make-api-key", text_of(made.status()));
+  std::fprintf(stderr, "The key, which cannot be shown again: %s\n", made->key.c_str());
+  std::fprintf(stdout, "%s\n", made->line.c_str());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ConfigOutcome> parse_config(int argc, const char* const* argv, RouterConfig& config) {
   Flags flags("octet-router",
               "Takes requests over gRPC and HTTP and runs them on pipelines of octet-worker stages.");
   add_flags(flags, config);
+  std::string new_key_tenant;
+  flags.add_text(
+      "make-api-key", &new_key_tenant,
+      "Makes a key for the tenant of this name and ends: writes the line for --api-keys to standard "
+      "output and the key itself to standard error.");
   const auto outcome = flags.parse(argc, argv);
   if (!outcome.ok()) return outcome.status();
-  if (*outcome == Flags::Outcome::kHelpPrinted) return ConfigOutcome::kHelpPrinted;
+  if (*outcome == Flags::Outcome::kHelpPrinted) return ConfigOutcome::kPrinted;
+  if (flags.given("make-api-key")) {
+    if (absl::Status status = print_new_api_key(new_key_tenant); !status.ok()) return status;
+    return ConfigOutcome::kPrinted;
+  }
   if (config.tokenizer.empty()) return invalid_field("--tokenizer", "a SentencePiece model file is needed");
   if (absl::Status status = check_pipeline_entries(config.pipelines); !status.ok()) return status;
   if (!config.pipelines_file.empty()) {

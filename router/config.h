@@ -26,6 +26,7 @@ struct RouterConfig {
 
   TlsPaths tls = public_tls_paths();       // of the API ports
   TlsPaths cluster = cluster_tls_paths();  // towards the leads
+  std::string api_keys;                    // empty: none is asked for
 
   uint32_t max_requests = 2048;
   uint32_t max_sequences = 4096;
@@ -43,7 +44,7 @@ struct RouterConfig {
 
 enum class ConfigOutcome {
   kRun,
-  kHelpPrinted,
+  kPrinted,  // help, or a new API key
 };
 
 // Fills config from the command line, --config and the environment. Errors: INVALID_ARGUMENT in one line that

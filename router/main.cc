@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   octet::router::RouterConfig config;
   const auto outcome = octet::router::parse_config(argc, argv, config);
   if (!outcome.ok()) return fail(outcome.status());
-  if (*outcome == octet::router::ConfigOutcome::kHelpPrinted) return EXIT_SUCCESS;
+  if (*outcome == octet::router::ConfigOutcome::kPrinted) return EXIT_SUCCESS;
   octet::start_logging("router", config.log_level);
   google::protobuf::SetLogHandler(nullptr);  // what does not parse is answered as the client's error
   auto router = octet::router::Router::make(config);

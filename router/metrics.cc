@@ -81,19 +81,28 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
                     .Name("octet_refusals_total")
                     .Help("Requests that were refused, or gave their place in the queue to another.")
                     .Register(*registry)),
+      refused_keys_(prometheus::BuildCounter()
+                        .Name("octet_refused_keys_total")
+                        .Help("Calls that were refused for their API key, or for want of one.")
+                        .Register(*registry)),
       queue_requests_(prometheus::BuildGauge()
                           .Name("octet_queue_requests")
                           .Help("Requests that wait for a pipeline.")
                           .Register(*registry)) {
   // Series exist from the start, so that a rate over the first error is not lost.
   for (const char* api : {"grpc", "openai", "nemo"}) {
-    for (const char* outcome :
-         {"ok", "invalid", "overloaded", "unavailable", "deadline", "cancelled", "internal"}) {
+    for (const char* outcome : {"ok", "invalid", "overloaded", "unavailable", "deadline", "cancelled",
+                                "unauthenticated", "forbidden", "internal"}) {
       requests_.Add({{"api", api}, {"outcome", outcome}});
     }
   }
   for (const char* reason : kReasons) refusals_.Add({{"reason", reason}});
+  for (const char* reason : {"missing", "unknown", "scope", "quota"}) refused_keys_.Add({{"reason", reason}});
   for (const int32_t priority : {-1, 0, 1}) queue_requests(priority);
+}
+
+void RouterMetrics::count_refused_key(const std::string& reason) {
+  refused_keys_.Add({{"reason", reason}}).Increment();
 }
 
 void RouterMetrics::count_refusal(RefusalReason reason) {

@@ -39,8 +39,11 @@ class RouterMetrics {
   prometheus::Gauge& queue_requests(int32_t priority);
 
   // octet_requests_total{api, outcome}: api = grpc | openai | nemo; outcome = ok | invalid | overloaded |
-  // unavailable | deadline | cancelled | internal. From any thread.
+  // unavailable | deadline | cancelled | unauthenticated | forbidden | internal. From any thread.
   void count_request(const std::string& api, const std::string& outcome);
+
+  // octet_refused_keys_total{reason}: missing | unknown | scope | quota. From any thread.
+  void count_refused_key(const std::string& reason);
 
   prometheus::Gauge& requests_in_flight;               // octet_requests_in_flight
   prometheus::Gauge& sequences_in_flight;              // octet_sequences_in_flight
@@ -59,6 +62,7 @@ class RouterMetrics {
   std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& refusals_;
+  prometheus::Family<prometheus::Counter>& refused_keys_;
   prometheus::Family<prometheus::Gauge>& queue_requests_;
 };
 

@@ -19,6 +19,7 @@
 #include "base/metrics_endpoint.h"
 #include "base/status.h"
 #include "router/api/apis.h"
+#include "router/api/error_mapping.h"
 #include "router/web/web_pages.h"
 
 namespace octet::router {
@@ -85,6 +86,20 @@ PipelineGenerator::Limits generator_limits(const RouterConfig& config) {
   return limits;
 }
 
+// Every path needs a key but what a browser loads before anyone could have typed one in.
+HttpGate key_gate(Access& access) {
+  return [&access](HttpRequest& request) -> std::optional<HttpRefusal> {
+    if (request.path == "/" || request.path == "/openapi.json") return std::nullopt;
+    auto key = access.authenticate(request.header("authorization"), Scope::kInference);
+    if (!key.ok()) {
+      return HttpRefusal{http_status(key.status()), openai_error_body(key.status()),
+                         error_headers(key.status())};
+    }
+    request.key = *std::move(key);
+    return std::nullopt;
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Router>> Router::make(const RouterConfig& config) {
@@ -108,6 +123,7 @@ absl::StatusOr<std::unique_ptr<Router>> Router::make(const RouterConfig& config)
   }
   auto router = std::unique_ptr<Router>(
       new Router(config, std::move(credentials), *std::move(tokenizer), *std::move(chat_template)));
+  if (absl::Status status = router->open_access(); !status.ok()) return status;
   if (absl::Status status = router->open_metrics(); !status.ok()) return status;
   return router;
 }
@@ -127,7 +143,9 @@ Router::Router(const RouterConfig& config, Credentials credentials,
           loop_,
           {.entries = config.pipelines, .file = config.pipelines_file, .interval = config.discovery_interval},
           [this](const auto& addresses) { pool_.use(addresses); }),
-      generator_(loop_, pool_, tokenizer_, metrics_, generator_limits(config)) {}
+      generator_(loop_, pool_, tokenizer_, metrics_, generator_limits(config)),
+      metered_(loop_, generator_, metrics_,
+               [this](const std::string& tenant) { return access_ ? access_->quota_of(tenant) : Quota(); }) {}
 
 Router::~Router() {
   if (loop_thread_.joinable()) {
@@ -136,6 +154,13 @@ Router::~Router() {
   }
   loop_.stop();
   if (loop_thread_.joinable()) loop_thread_.join();
+}
+
+absl::Status Router::open_access() {
+  if (config_.api_keys.empty()) return absl::OkStatus();
+  auto access = Access::open(config_.api_keys, metrics_);
+  if (access.ok()) access_ = *std::move(access);
+  return access.status();
 }
 
 absl::Status Router::open_metrics() {
@@ -175,9 +200,10 @@ absl::Status Router::open_apis() {
   context_.emplace(ServiceContext{.loop = loop_,
                                   .tokenizer = tokenizer_,
                                   .chat_template = chat_template_,
-                                  .generator = generator_,
+                                  .generator = metered_,
                                   .metrics = metrics_,
-                                  .validation = [validation] { return validation; }});
+                                  .validation = [validation] { return validation; },
+                                  .access = access_.get()});
 
   grpc_api_ = make_grpc_api(*context_);
   GrpcServer::Options options;
@@ -208,7 +234,7 @@ absl::Status Router::open_http() {
     HttpLimits limits;
     limits.max_body_bytes = size_t{config_.max_body_mib} << 20;
     auto server = HttpServer::listen(loop_, config_.host, config_.http_port, std::move(routes), limits,
-                                     credentials_.clients);
+                                     credentials_.clients, access_ ? key_gate(*access_) : HttpGate());
     status = server.status();
     if (server.ok()) http_server_ = *std::move(server);
   });

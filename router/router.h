@@ -17,6 +17,8 @@
 #include "base/credential_metrics.h"
 #include "base/credentials.h"
 #include "base/stop_signal.h"
+#include "router/access/access.h"
+#include "router/access/metered_generator.h"
 #include "router/api/http_server.h"
 #include "router/api/service_context.h"
 #include "router/config.h"
@@ -58,6 +60,7 @@ class Router {
          ChatTemplate chat_template);
 
   absl::Status open_metrics();
+  absl::Status open_access();
   absl::Status open_apis();
   absl::Status open_http();
   absl::Status write_port_file() const;
@@ -77,6 +80,7 @@ class Router {
   const ChatTemplate chat_template_;
   RouterMetrics metrics_;
   CredentialMetrics credential_metrics_;
+  std::unique_ptr<Access> access_;  // null: no API key is asked for
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
 
   boost::asio::io_context loop_;
@@ -84,6 +88,7 @@ class Router {
   PipelinePool pool_;
   Discovery discovery_;
   PipelineGenerator generator_;
+  MeteredGenerator metered_;
   std::optional<ServiceContext> context_;  // from the first ready pipeline on
   std::unique_ptr<grpc::Service> grpc_api_;
   std::unique_ptr<GrpcServer> grpc_server_;

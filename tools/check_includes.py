@@ -48,6 +48,8 @@ RULES = {
     "router/grammar/": ("base/byte_automaton base/status base/utf8", "absl boost"),
     "router/request/": ("base/check base/status base/clock base/utf8 router/grammar router/tokenizer", "absl"),
     "router/queue/": ("base/check base/clock", ""),
+    "router/access/api_keys": ("base/check base/status router/request", "absl boost openssl"),
+    "router/access/": ("base router/generation router/metrics router/request", "absl boost spdlog"),
     "router/metrics": ("base", "absl prometheus"),
     "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
     "router/generation/": (
@@ -56,7 +58,7 @@ RULES = {
     ),
     "router/api/tls_session": ("base/check base/credentials", "absl openssl"),
     "router/api/": (
-        "base octet/v1 router/generation router/grammar router/metrics router/request router/tokenizer",
+        "base octet/v1 router/access router/generation router/grammar router/metrics router/request router/tokenizer",
         "absl boost grpc protobuf spdlog",
     ),
     "router/": ("base octet/v1 router", "absl boost grpc prometheus protobuf spdlog"),

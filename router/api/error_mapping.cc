@@ -21,11 +21,13 @@ struct Row {
 };
 
 // The table; a status that is not in it is the last row.
-constexpr std::array<Row, 9> kRows = {{
+constexpr std::array<Row, 11> kRows = {{
     {absl::StatusCode::kOk, 200, "", "", "ok"},
     {absl::StatusCode::kInvalidArgument, 400, "invalid_request_error", "invalid_value", "invalid"},
     {absl::StatusCode::kOutOfRange, 400, "invalid_request_error", "invalid_value", "invalid"},
     {absl::StatusCode::kNotFound, 404, "invalid_request_error", "model_not_found", "invalid"},
+    {absl::StatusCode::kUnauthenticated, 401, "authentication_error", "invalid_api_key", "unauthenticated"},
+    {absl::StatusCode::kPermissionDenied, 403, "permission_error", "insufficient_permissions", "forbidden"},
     {absl::StatusCode::kResourceExhausted, 429, "rate_limit_error", "rate_limit_exceeded", "overloaded"},
     {absl::StatusCode::kUnavailable, 503, "service_unavailable_error", "service_unavailable", "unavailable"},
     {absl::StatusCode::kDeadlineExceeded, 504, "timeout_error", "timeout", "deadline"},
@@ -63,6 +65,7 @@ std::string openai_error_body(const absl::Status& status) {
 }
 
 HttpHeaders error_headers(const absl::Status& status) {
+  if (absl::IsUnauthenticated(status)) return {{"WWW-Authenticate", "Bearer"}};
   const std::optional<Duration> hint = retry_after_of(status);
   if (!hint) return {};
   const auto whole_seconds = std::chrono::ceil<std::chrono::seconds>(*hint).count();

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "router/access/api_keys.h"
 #include "router/api/error_mapping.h"
 
 namespace octet::router {
@@ -113,6 +114,10 @@ void GenerationCall::end(const absl::Status& status) {
     generation.running = false;
   }
   context_.metrics.count_request(api_, outcome_label(status));
+}
+
+Tenant tenant_of(const HttpRequest& request) {
+  return request.key ? request.key->tenant : Tenant();
 }
 
 absl::StatusOr<ValidationContext> validation_context(const ServiceContext& context) {

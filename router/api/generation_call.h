@@ -62,6 +62,9 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
   bool ended_ = false;
 };
 
+// On whose account the request runs.
+Tenant tenant_of(const HttpRequest& request);
+
 // The request's context, or UNAVAILABLE while no pipeline has been ready.
 absl::StatusOr<ValidationContext> validation_context(const ServiceContext& context);
 

@@ -77,7 +77,8 @@ class GrpcApi final : public RawService {
     Request request;
     Response response;
     tell_request_id(call, "");
-    absl::Status status = parse(bytes, request);
+    absl::Status status = authenticate(context_, call).status();
+    if (status.ok()) status = parse(bytes, request);
     if (status.ok()) status = method(request, context_.validation(), response);
     if (status.ok()) answer = serialize(response);
     grpc::ServerUnaryReactor* reactor = call.DefaultReactor();

@@ -14,10 +14,12 @@ namespace octet::router {
 
 absl::StatusOr<ValidatedRequest> GenerateCall::validated(const grpc::ByteBuffer& bytes) {
   v1::GenerateRequest request;
-  absl::Status status = parse(bytes, request);
+  const absl::StatusOr<Tenant> tenant = authenticate(context_, call_);
+  const absl::Status status = tenant.ok() ? parse(bytes, request) : tenant.status();
   RequestDraft draft = to_draft(request);
   draft.request_id = tell_request_id(call_, std::move(draft.request_id));
   if (!status.ok()) return status;
+  draft.tenant = *tenant;
   return validate_call(std::move(draft), context_, call_);
 }
 

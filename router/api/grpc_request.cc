@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "router/access/access.h"
 #include "router/api/http_server.h"
 #include "router/request/request_id.h"
 
@@ -14,6 +15,16 @@ namespace {
 constexpr Duration kDeadlineSlack = std::chrono::milliseconds(100);
 
 }  // namespace
+
+absl::StatusOr<Tenant> authenticate(const ServiceContext& context, const grpc::ServerContextBase& call) {
+  if (context.access == nullptr) return Tenant();
+  const auto found = call.client_metadata().find("authorization");
+  std::string_view sent;
+  if (found != call.client_metadata().end()) sent = {found->second.data(), found->second.size()};
+  const auto key = context.access->authenticate(sent, Scope::kInference);
+  if (!key.ok()) return key.status();
+  return (*key)->tenant;
+}
 
 absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call) {

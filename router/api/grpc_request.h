@@ -12,6 +12,10 @@
 
 namespace octet::router {
 
+// Whose API key the call brings, or nobody where none is asked for. From any thread. Errors: UNAUTHENTICATED,
+// PERMISSION_DENIED.
+absl::StatusOr<Tenant> authenticate(const ServiceContext& context, const grpc::ServerContextBase& call);
+
 // The call's deadline becomes the request's. From any thread. Errors: those of validate(), DEADLINE_EXCEEDED.
 absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const ServiceContext& context,
                                                const grpc::ServerContextBase& call);

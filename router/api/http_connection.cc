@@ -282,6 +282,9 @@ void HttpConnection::advance() {
 void HttpConnection::await_body() {
   std::string allowed;
   if (find_handler(parser_.request(), allowed) == nullptr) return dispatch();
+  if (const auto refused = refusal(parser_.request())) {
+    return refuse_with(refused->status, refused->body, refused->headers);
+  }
   if (server_->num_unread_body_bytes > server_->limits.max_unread_body_bytes) {
     return refuse(503, "too many request bodies are being received", {{"Retry-After", "1"}});
   }
@@ -326,7 +329,7 @@ void HttpConnection::enter_answer(bool request_is_whole) {
 void HttpConnection::dispatch() {
   enter_answer(reading_ == HttpParser::State::kComplete);
   is_first_request_ = false;
-  const HttpRequest request = std::move(parser_.request());
+  HttpRequest request = std::move(parser_.request());
   answer_.omits_body = request.method == "HEAD";
   std::string allowed;
   const HttpHandler* handler = find_handler(request, allowed);
@@ -338,6 +341,10 @@ void HttpConnection::dispatch() {
     } else {
       send(405, kJson, error_body(405, "this path does not know this method"), {{"Allow", allowed}});
     }
+    return wait_readable();
+  }
+  if (const auto refused = refusal(request)) {
+    send(refused->status, kJson, refused->body, refused->headers);
     return wait_readable();
   }
   const auto responder = std::make_shared<ConnectionResponder>(weak_from_this(), server_->loop);
@@ -356,10 +363,20 @@ void HttpConnection::dispatch() {
   wait_readable();
 }
 
+std::optional<HttpRefusal> HttpConnection::refusal(HttpRequest& request) {
+  if (passed_gate_ || !server_->gate) return std::nullopt;
+  auto refused = server_->gate(request);
+  passed_gate_ = !refused;
+  return refused;
+}
+
 // Answers a request that will not be read to its end, and closes.
 void HttpConnection::refuse(int status, std::string_view message, const HttpHeaders& headers) {
+  refuse_with(status, error_body(status, message), headers);
+}
+
+void HttpConnection::refuse_with(int status, const std::string& body, const HttpHeaders& headers) {
   enter_answer(/*request_is_whole=*/false);
-  const std::string body = error_body(status, message);
   parser_.next();  // what came of the body is given back now, not when the client has gone
   send(status, kJson, body, headers);
 }
@@ -474,6 +491,7 @@ void HttpConnection::finish_answer() {
   phase_ = Phase::kRequest;
   reading_ = HttpParser::State::kComplete;
   sent_continue_ = false;
+  passed_gate_ = false;
   parser_.next();
   advance();
 }

@@ -27,6 +27,7 @@ struct HttpServerState {
   HttpServer::Routes routes;
   HttpLimits limits;
   std::shared_ptr<TlsFiles> tls;                    // null: plaintext
+  HttpGate gate;                                    // may be empty
   std::unordered_set<HttpConnection*> connections;  // each one takes itself out when it is destroyed
   std::vector<char> read_buffer;                    // used and left within one call, as the next
   std::string opened;                               // read_buffer's bytes out of TLS
@@ -63,10 +64,13 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   void advance();
   void await_body();
+  // Why the request may not pass; asks the gate once a request.
+  std::optional<HttpRefusal> refusal(HttpRequest& request);
   void enter_answer(bool request_is_whole);
   void dispatch();
   const HttpHandler* find_handler(const HttpRequest& request, std::string& allowed) const;
   void refuse(int status, std::string_view message, const HttpHeaders& headers = {});
+  void refuse_with(int status, const std::string& body, const HttpHeaders& headers);
 
   void queue_head(int status, std::string_view content_type, const HttpHeaders& headers,
                   std::string_view framing);
@@ -99,6 +103,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool waits_readable_ = false;
   bool input_ended_ = false;
   bool sent_continue_ = false;
+  bool passed_gate_ = false;
   // The answer being written.
   struct Answer {
     std::string request_id;

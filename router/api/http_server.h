@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,8 @@
 
 namespace octet::router {
 
+struct ApiKey;
+
 struct HttpRequest {
   std::string id;  // the header x-request-id, or made; every answer has it in this header
   std::string method;
@@ -25,6 +28,7 @@ struct HttpRequest {
   std::string query;
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;         // names in lower case
+  std::shared_ptr<const ApiKey> key;                                // null: none was asked for
   std::string_view header(std::string_view lower_case_name) const;  // empty when absent
 };
 
@@ -50,6 +54,14 @@ class HttpResponder {
   virtual void on_close(std::function<void()> callback) = 0;
 };
 
+struct HttpRefusal {
+  int status = 401;
+  std::string body;  // JSON
+  HttpHeaders headers;
+};
+// Sees every request that has a handler, once its header is whole: before its body is read or handled.
+using HttpGate = std::function<std::optional<HttpRefusal>(HttpRequest&)>;
+
 // What it throws becomes a 500.
 using HttpHandler = std::function<void(const HttpRequest&, std::shared_ptr<HttpResponder>)>;
 
@@ -73,11 +85,13 @@ class HttpServer {
   // the body, OPTIONS answers Allow.
   using Routes = std::map<std::string, std::map<std::string, HttpHandler>>;  // path -> method -> handler
 
-  // tls: null for plaintext. Errors: UNAVAILABLE naming the address when it cannot be bound.
+  // tls: null for plaintext. gate: empty lets all pass. Errors: UNAVAILABLE naming the address when it cannot
+  // be bound.
   static absl::StatusOr<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& loop,
                                                             const std::string& host, int port, Routes routes,
                                                             HttpLimits limits,
-                                                            std::shared_ptr<TlsFiles> tls = nullptr);
+                                                            std::shared_ptr<TlsFiles> tls = nullptr,
+                                                            HttpGate gate = {});
   virtual ~HttpServer() = default;
   virtual int port() const = 0;
   // Connections that are open, idle ones included.

@@ -120,12 +120,14 @@ FieldNames nemo_field_names(const std::string& sentence) {
 
 absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const NemoRequest& parsed, const NemoEnd& end,
                                                            const std::string& request_id,
+                                                           const Tenant& tenant,
                                                            const ValidationContext& validation) {
   const Time arrival = now();
   std::vector<ValidatedRequest> requests;
   for (const std::string& sentence : parsed.sentences) {
     RequestDraft draft = nemo_draft(parsed, end);
     draft.prompt = sentence;
+    draft.tenant = tenant;
     draft.request_id = requests.empty() ? request_id : requests.front().request_id;
     draft.seed = requests.empty() ? parsed.random_seed : requests.front().sampling.seed + requests.size();
     absl::StatusOr<ValidatedRequest> request = validate(std::move(draft), validation, arrival);
@@ -155,7 +157,7 @@ void generate(ServiceContext& context, const HttpRequest& request, std::shared_p
     return answer(503, validation.status(), nemo_failure(std::string(validation.status().message())));
   }
   NemoEnd end = resolve_end_strings(parsed->end_strings, *context.tokenizer);
-  auto requests = validate_all(*parsed, end, request.id, *validation);
+  auto requests = validate_all(*parsed, end, request.id, tenant_of(request), *validation);
   if (!requests.ok()) {
     return answer(http_status(requests.status()), requests.status(),
                   nemo_refusal(std::string(requests.status().message())));

@@ -151,6 +151,7 @@ void serve_chat_completions(ServiceContext& context, const HttpRequest& request,
   const auto validation = validation_context(context);
   if (!validation.ok()) return refuse(validation.status());
   parsed->draft.request_id = request_id_of(request, parsed->draft.request_id);
+  parsed->draft.tenant = tenant_of(request);
   auto validated = validate(std::move(parsed->draft), *validation, now());
   if (!validated.ok()) return refuse(renamed_field(validated.status(), openai_field_names()));
 

@@ -151,6 +151,7 @@ void serve_completions(ServiceContext& context, const HttpRequest& request,
   const auto validation = validation_context(context);
   if (!validation.ok()) return refuse(validation.status());
   parsed->draft.request_id = request_id_of(request, parsed->draft.request_id);
+  parsed->draft.tenant = tenant_of(request);
   auto requests = validate_all(*parsed, *validation);
   if (!requests.ok()) return refuse(requests.status());
 

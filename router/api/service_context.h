@@ -11,6 +11,8 @@
 
 namespace octet::router {
 
+class Access;
+
 struct ServiceContext {
   boost::asio::io_context& loop;  // one thread runs it and owns all request state
   std::shared_ptr<const Tokenizer> tokenizer;
@@ -19,6 +21,7 @@ struct ServiceContext {
   RouterMetrics& metrics;
   // Empty until the first pipeline is ready; the model that requests are checked against.
   std::function<ValidationContext()> validation;  // safe from any thread once a pipeline was ready
+  Access* access = nullptr;                       // null: no API key is asked for
 };
 
 }  // namespace octet::router
