@@ -99,6 +99,19 @@ def test_a_session_stays_on_its_pipeline_whatever_the_router(cluster):
     assert len(homes) > 1, "sessions are spread"
 
 
+def test_a_prompt_goes_where_its_beginning_is_cached(cluster):
+    """A long beginning is computed once, and what begins like it goes there, through the other router too."""
+    beginning = "<extra_id_0>System\n\n<extra_id_1>User\n" + "Tell me a story about the sea. " * 20
+    port = cluster.routers[1].ports()["metrics_port"]
+    known = metric(port, "octet_prefix_blocks_known")
+    before = cluster.num_ended()
+    cluster.complete(0, {"prompt": beginning, "max_tokens": 1})
+    cluster.routers[1].wait_until(lambda: metric(port, "octet_prefix_blocks_known") > known, "it was told what is cached")
+    for i in range(8):
+        cluster.complete(1, {"prompt": f"{beginning}{i}", "max_tokens": 1})
+    assert len(grown(before, cluster.num_ended())) == 1
+
+
 def test_a_pipeline_that_is_removed_finishes_and_takes_no_more(cluster, golden):
     from octet.v1 import generation_pb2 as pb
     from octet.v1 import generation_pb2_grpc
