@@ -112,7 +112,8 @@ std::shared_ptr<FakeResponder> ApiTest::call(const std::string& method, const st
                       .path = path,
                       .query = "",
                       .body = body,
-                      .headers = std::move(headers)};
+                      .headers = std::move(headers),
+                      .key = nullptr};
   auto responder = std::make_shared<FakeResponder>();
   const std::string route = path.starts_with("/v1/models/") ? "/v1/models/*" : path;
   routes.at(route).at(method)(request, responder);
