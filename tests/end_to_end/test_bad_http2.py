@@ -94,7 +94,8 @@ ROWS = {
 }
 
 
-# gRPC 1.51 itself keeps more than the others for these, which it answers frame by frame.
+# gRPC 1.51 itself takes more than the others for these, which it answers frame by frame: 370 and 155 times what is sent.
+# It keeps the room for the next time, see below.
 GROWTH_MIB = {"rapid reset": 128, "ping flood": 256}
 
 
@@ -146,3 +147,12 @@ def test_a_message_over_the_limit_is_refused_by_every_method(deployment, channel
         list(answer)
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert deployment.router.popen.poll() is None
+
+
+def test_a_ping_flood_that_comes_again_takes_no_more_memory(deployment):
+    router = deployment.router
+    sizes = []
+    for _ in range(9):
+        exchange(router.ports()["grpc_port"], OPEN + ROWS["ping flood"])
+        sizes.append(memory_mib(router))
+    assert sizes[-1] - sizes[2] < 60, sizes
