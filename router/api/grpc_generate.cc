@@ -12,20 +12,10 @@
 
 namespace octet::router {
 
-absl::StatusOr<ValidatedRequest> GenerateCall::validated(const grpc::ByteBuffer& bytes) {
-  v1::GenerateRequest request;
-  const absl::StatusOr<Tenant> tenant = authenticate(context_, call_);
-  const absl::Status status = tenant.ok() ? parse(bytes, request) : tenant.status();
-  RequestDraft draft = to_draft(request);
-  draft.request_id = tell_request_id(call_, std::move(draft.request_id));
-  if (!status.ok()) return status;
-  draft.tenant = *tenant;
-  return validate_call(std::move(draft), context_, call_);
-}
-
 void GenerateCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
-  boost::asio::post(context_.loop, [self = keep_alive_, request = validated(bytes)]() mutable {
+  boost::asio::post(context_.loop, [self = keep_alive_, request = read_request<v1::GenerateRequest>(
+                                                            bytes, context_, call_)]() mutable {
     request.ok() ? self->start(*std::move(request)) : self->end(request.status());
   });
 }

@@ -39,7 +39,6 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnCancel() override;
   void OnDone() override;
 
-  absl::StatusOr<ValidatedRequest> validated(const grpc::ByteBuffer& bytes);
   // On the loop: hands the request to the generator.
   void start(ValidatedRequest request);
   // The message that goes out next: made once, and held while it may still become the last one.

@@ -4,8 +4,11 @@
 #include <grpcpp/server_context.h>
 
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
+#include "router/api/grpc_convert.h"
+#include "router/api/grpc_wire.h"
 #include "router/api/service_context.h"
 #include "router/request/request_draft.h"
 #include "router/request/validated_request.h"
@@ -23,6 +26,22 @@ absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const Service
 // Chooses the call's request id - the message's, the metadata's x-request-id, or a new one - and puts it into
 // the trailer. A client's id that may not be used is returned all the same, for validate() to refuse.
 std::string tell_request_id(grpc::ServerContextBase& call, std::string in_message);
+
+// All of the above, from a message's bytes on. The key is asked for before the message is read, and the
+// trailer has an id whatever comes of the call. Request: any that to_draft() takes. Errors: theirs, and
+// parse()'s.
+template <typename Request>
+absl::StatusOr<ValidatedRequest> read_request(const grpc::ByteBuffer& bytes, const ServiceContext& context,
+                                              grpc::ServerContextBase& call) {
+  Request request;
+  const absl::StatusOr<Tenant> tenant = authenticate(context, call);
+  const absl::Status status = tenant.ok() ? parse(bytes, request) : tenant.status();
+  RequestDraft draft = to_draft(request);
+  draft.request_id = tell_request_id(call, std::move(draft.request_id));
+  if (!status.ok()) return status;
+  draft.tenant = *tenant;
+  return validate_call(std::move(draft), context, call);
+}
 
 // How a call ends that its client or its deadline ended. Only before the call was finished.
 absl::Status client_gone(const grpc::ServerContextBase& call);

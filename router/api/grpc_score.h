@@ -33,7 +33,6 @@ class ScoreCall final : public grpc::ServerUnaryReactor,
   void OnCancel() override;
   void OnDone() override { keep_alive_.reset(); }
 
-  absl::StatusOr<ValidatedRequest> validated(const grpc::ByteBuffer& bytes);
   void end(const absl::Status& status);
 
   ServiceContext& context_;
