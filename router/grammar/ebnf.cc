@@ -85,12 +85,7 @@ class EbnfParser {
   }
 
   Expression alternatives(int depth) {
-    std::vector<Expression> parts;
-    do {
-      parts.push_back(alternative(depth));
-    } while (reader_.take("|"));
-    if (parts.size() == 1) return std::move(parts.front());
-    return choice(std::move(parts));
+    return reader_.take_alternatives([&] { return alternative(depth); });
   }
 
   Expression alternative(int depth) {

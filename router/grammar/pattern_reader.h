@@ -1,11 +1,13 @@
-// What regular expressions and EBNF write alike: characters, escapes, classes in brackets and how often
-// something is repeated. The first error is kept; after it everything reads as nothing.
+// What regular expressions and EBNF write alike: characters, escapes, classes in brackets, alternatives and
+// how often something is repeated. The first error is kept; after it everything reads as nothing.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "router/grammar/expression.h"
@@ -34,6 +36,17 @@ class PatternReader {
   CodePoints take_class();
   // *, +, ?, {2}, {2,}, {,3} or {2,3} after part, if one comes next; `{` of another form is left.
   Expression take_repetition(Expression part, bool& is_repeated);
+
+  // One or more of what take_one() takes, with | between them.
+  template <typename TakeOne>
+  Expression take_alternatives(const TakeOne& take_one) {
+    std::vector<Expression> parts;
+    do {
+      parts.push_back(take_one());
+    } while (take("|"));
+    if (parts.size() == 1) return std::move(parts.front());
+    return choice(std::move(parts));
+  }
 
   // Says where: a byte from the start.
   void fail(std::string_view why);

@@ -24,12 +24,7 @@ class RegexParser {
 
  private:
   Expression alternatives(int depth) {
-    std::vector<Expression> parts;
-    do {
-      parts.push_back(alternative(depth));
-    } while (reader_.take("|"));
-    if (parts.size() == 1) return std::move(parts.front());
-    return choice(std::move(parts));
+    return reader_.take_alternatives([&] { return alternative(depth); });
   }
 
   bool at_alternative_end() const {
