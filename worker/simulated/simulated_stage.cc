@@ -12,14 +12,9 @@ namespace octet::worker {
 
 absl::StatusOr<std::unique_ptr<PipelineStage>> SimulatedStage::load(const StageConfig& config,
                                                                     const SimulatedPace& pace) {
-  StageShape shape;
-  auto model = read_model_config(config.model_dir);
-  if (!model.ok()) return model.status();
-  shape.model = *std::move(model);
-  const auto ranges = split_layers(shape.model, config.num_stages, config.layers_per_stage);
-  if (!ranges.ok()) return ranges.status();
-  if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
-  shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
+  auto read = read_shape(config);
+  if (!read.ok()) return read.status();
+  StageShape shape = *std::move(read);
   shape.kv_cache_type = config.kv_cache_type.value_or(kernels::DType::kBFloat16);
   const auto num_blocks = count_blocks(config, shape, config.kv_cache_bytes.value_or(kCpuKvCacheBytes));
   if (!num_blocks.ok()) return num_blocks.status();

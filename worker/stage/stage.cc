@@ -57,12 +57,12 @@ absl::Status check_weights(const WeightOptions& options) {
                                                      name_of(*options.format)));
 }
 
-}  // namespace
+absl::Status out_of_range(std::string_view flag, int64_t max, int64_t given) {
+  return invalid_field(flag, absl::StrCat("must be in [1, ", max, "], given ", given));
+}
 
+// What no backend can compute.
 absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
-  const auto out_of_range = [](std::string_view flag, int64_t max, int64_t given) {
-    return invalid_field(flag, absl::StrCat("must be in [1, ", max, "], given ", given));
-  };
   if (config.stage < 0 || config.stage >= config.num_stages) {
     return invalid_field(
         "--stage", absl::StrCat("must be in [0, --stages ", config.num_stages, "), given ", config.stage));
@@ -78,13 +78,24 @@ absl::Status check_flags(const StageConfig& config, const ModelConfig& model) {
   return check_weights(config.weights);
 }
 
+}  // namespace
+
+absl::StatusOr<StageShape> read_shape(const StageConfig& config) {
+  StageShape shape;
+  auto model = read_model_config(config.model_dir);
+  if (!model.ok()) return model.status();
+  shape.model = *std::move(model);
+  const auto ranges = split_layers(shape.model, config.num_stages, config.layers_per_stage);
+  if (!ranges.ok()) return ranges.status();
+  if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
+  shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
+  return shape;
+}
+
 namespace {
 
 // The CPU backend, which is the one without a factory.
 absl::StatusOr<std::vector<std::unique_ptr<kernels::Backend>>> make_cpu_ranks(const StageConfig& config) {
-  const auto out_of_range = [](std::string_view flag, int64_t max, int64_t given) {
-    return invalid_field(flag, absl::StrCat("must be in [1, ", max, "], given ", given));
-  };
   if (config.backend != "cpu") {
     return invalid_field("--backend", absl::StrCat("must be cpu, given ", config.backend));
   }
@@ -340,15 +351,10 @@ const StageShape& Stage::shape() const {
 
 absl::StatusOr<std::unique_ptr<Stage>> Stage::load(const StageConfig& given, const RankFactory& make_ranks) {
   StageConfig config = given;
-  StageShape shape;
-  auto model = read_model_config(config.model_dir);
-  if (!model.ok()) return model.status();
-  shape.model = *std::move(model);
-  const auto ranges = split_layers(shape.model, config.num_stages, config.layers_per_stage);
-  if (!ranges.ok()) return ranges.status();
+  auto read = read_shape(config);
+  if (!read.ok()) return read.status();
+  StageShape shape = *std::move(read);
   if (config.num_ranks > 0) config.threads_per_rank = threads_per_rank(config);
-  if (absl::Status status = check_flags(config, shape.model); !status.ok()) return status;
-  shape.layers = (*ranges)[static_cast<size_t>(config.stage)];
   auto ranks = make_ranks ? make_ranks(config) : make_cpu_ranks(config);
   if (!ranks.ok()) return ranks.status();
 

@@ -50,11 +50,11 @@ struct StageConfig {
   Duration step_timeout = std::chrono::seconds(10);  // of one receive or send, and of a wait for a GPU
 };
 
-// What no backend can compute; the error names the flag.
-absl::Status check_flags(const StageConfig& config, const ModelConfig& model);
+// The stage's model and layers, from config.json. Errors name the file, or the flag of what no backend can
+// compute.
+absl::StatusOr<StageShape> read_shape(const StageConfig& config);
 // Blocks that fit in so many bytes, over all ranks. One sequence of the whole context has to fit; the error
-// names
-// --kv-cache-mib.
+// names --kv-cache-mib.
 absl::StatusOr<uint32_t> count_blocks(const StageConfig& config, const StageShape& shape,
                                       int64_t kv_cache_bytes);
 
