@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/router/api/on_loop.h"
 #include "tests/router/api/raw_client.h"
 
 namespace octet::router {
@@ -52,21 +53,10 @@ class HttpServerTest : public ::testing::Test {
 
   void TearDown() override {
     if (thread_.joinable()) {
-      on_loop([this] { server_.reset(); });
+      run_on_loop(loop_, [this] { server_.reset(); });
       work_.reset();
       thread_.join();
     }
-  }
-
-  // Runs a step on the loop's thread and waits for it.
-  template <typename Step>
-  void on_loop(Step step) {
-    std::promise<void> done;
-    boost::asio::post(loop_, [&] {
-      step();
-      done.set_value();
-    });
-    done.get_future().wait();
   }
 
   // The responder of the next GET /late; null when none comes.
@@ -81,7 +71,7 @@ class HttpServerTest : public ::testing::Test {
   // A future that is ready once on_close has run.
   std::future<void> closed(HttpResponder& responder) {
     auto promise = std::make_shared<std::promise<void>>();
-    on_loop([&] { responder.on_close([promise] { promise->set_value(); }); });
+    run_on_loop(loop_, [&] { responder.on_close([promise] { promise->set_value(); }); });
     return promise->get_future();
   }
 
@@ -181,7 +171,7 @@ TEST_F(HttpServerTest, AnswersOneRequestAtATime) {
   client.send(get("/late") + get("/echo"));
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
-  on_loop([&] { responder->send(200, "text/plain", "late"); });
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", "late"); });
   EXPECT_EQ(client.read_answer().body, "late");
   EXPECT_EQ(client.read_answer().body, "/echo? ");
 }
@@ -388,13 +378,13 @@ TEST_F(HttpServerTest, StreamsInChunks) {
   client.send(get("/late"));
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->start_stream(200, "text/event-stream", {{"X-Id", "7"}});
     responder->write("data: 1\n\n");
   });
   EXPECT_THAT(client.read_until("data: 1\n\n"),
               HasSubstr("Transfer-Encoding: chunked\r\n"));  // at once, not at the end
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->write("");  // no chunk: an empty one would end the stream
     responder->write("data: 2\n\n");
     responder->end_stream();
@@ -410,12 +400,12 @@ TEST_F(HttpServerTest, StreamsToHttp10UpToTheConnectionsEnd) {
   client.send("GET /late HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->start_stream(200, "text/event-stream");
     responder->write("one ");
   });
   EXPECT_THAT(client.read_until("one "), HasSubstr("Connection: close\r\n"));
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->write("two");
     responder->end_stream();
   });
@@ -428,7 +418,7 @@ TEST_F(HttpServerTest, KeepsLineBreaksOutOfHeaders) {
   client.send(get("/late"));
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
-  on_loop([&] { responder->send(200, "text/plain", "", {{"X-Id", "a\r\nSet-Cookie: b"}}); });
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", "", {{"X-Id", "a\r\nSet-Cookie: b"}}); });
   EXPECT_TRUE(client.read_answer().has_header("X-Id: aSet-Cookie: b"));
 }
 
@@ -443,7 +433,7 @@ TEST_F(HttpServerTest, NoticesThatTheClientWentAway) {
     by_reset ? client->reset() : client.reset();
     EXPECT_EQ(gone.wait_for(kPatience), std::future_status::ready);
     // The responder outlives its connection; what it says goes nowhere.
-    on_loop([&] { responder->send(200, "text/plain", "too late"); });
+    run_on_loop(loop_, [&] { responder->send(200, "text/plain", "too late"); });
     EXPECT_EQ(closed(*responder).wait_for(kPatience), std::future_status::ready);
   }
 }
@@ -455,14 +445,14 @@ TEST_F(HttpServerTest, NoticesThatTheClientWentAwayDuringAStream) {
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
   auto gone = closed(*responder);
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->start_stream(200, "text/event-stream");
     responder->write("x");
   });
   client->read_until("x");
   client.reset();
   EXPECT_EQ(gone.wait_for(kPatience), std::future_status::ready);
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->write("y");
     responder->end_stream();
   });
@@ -486,7 +476,7 @@ TEST_F(HttpServerTest, DoesNotReportACloseAfterTheAnswer) {
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
   auto gone = closed(*responder);
-  on_loop([&] { responder->send(200, "text/plain", "x"); });
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", "x"); });
   EXPECT_EQ(client.read_answer().body, "x");
   client.reset();
   // The callback was given up with the answer, and its promise with it.
@@ -500,11 +490,11 @@ TEST_F(HttpServerTest, DropsAReaderThatIsTooSlow) {
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
   auto gone = closed(*responder);
-  on_loop([&] { responder->start_stream(200, "text/event-stream"); });
+  run_on_loop(loop_, [&] { responder->start_stream(200, "text/event-stream"); });
   const std::string part(1 << 16, 'x');
   // More than the queue and every socket buffer hold.
   for (int i = 0; i < 1000 && gone.wait_for(0s) != std::future_status::ready; ++i) {
-    on_loop([&] { responder->write(part); });
+    run_on_loop(loop_, [&] { responder->write(part); });
   }
   EXPECT_EQ(gone.wait_for(kPatience), std::future_status::ready);
 }
@@ -516,7 +506,7 @@ TEST_F(HttpServerTest, DropsAReaderThatStops) {
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
   auto gone = closed(*responder);
-  on_loop([&] {
+  run_on_loop(loop_, [&] {
     responder->start_stream(200, "text/event-stream");
     responder->write(std::string(7 << 20, 'x'));
   });
@@ -530,7 +520,7 @@ TEST_F(HttpServerTest, SendsLargeAnswersWhole) {
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
   const std::string body(20 << 20, 'x');  // more than a stream may queue
-  on_loop([&] { responder->send(200, "text/plain", body); });
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", body); });
   EXPECT_EQ(client.read_answer().body.size(), body.size());
 }
 
@@ -543,9 +533,9 @@ TEST_F(HttpServerTest, StopsAcceptingAndFinishesWhatItHas) {
   busy.send(get("/late"));
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
-  on_loop([&] { server_->stop_accepting(); });
+  run_on_loop(loop_, [&] { server_->stop_accepting(); });
   EXPECT_TRUE(idle.is_closed());
-  on_loop([&] { responder->send(200, "text/plain", "last"); });
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", "last"); });
   EXPECT_EQ(busy.read_answer().body, "last");
   EXPECT_TRUE(busy.is_closed());
 }
@@ -557,9 +547,9 @@ TEST_F(HttpServerTest, TellsResponderWhenTheServerGoes) {
   const auto responder = take();
   ASSERT_NE(responder, nullptr);
   auto gone = closed(*responder);
-  on_loop([&] { server_.reset(); });
+  run_on_loop(loop_, [&] { server_.reset(); });
   EXPECT_EQ(gone.wait_for(kPatience), std::future_status::ready);
-  on_loop([&] { responder->send(200, "text/plain", "x"); });
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", "x"); });
 }
 
 TEST_F(HttpServerTest, NamesTheAddressThatItCannotBind) {

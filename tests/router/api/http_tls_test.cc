@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "router/api/http_server.h"
+#include "tests/router/api/on_loop.h"
 #include "tests/router/api/raw_client.h"
 #include "tests/testing/certificates.h"
 
@@ -103,22 +104,12 @@ class HttpTlsTest : public ::testing::Test {
   }
 
   void TearDown() override {
-    on_loop([this] {
+    run_on_loop(loop_, [this] {
       stream_.reset();
       server_.reset();
     });
     work_.reset();
     thread_.join();
-  }
-
-  template <typename Step>
-  void on_loop(Step step) {
-    std::promise<void> done;
-    boost::asio::post(loop_, [&] {
-      step();
-      done.set_value();
-    });
-    done.get_future().wait();
   }
 
   Certified named(const std::string& name) const {
@@ -210,7 +201,7 @@ TEST_F(HttpTlsTest, NewConnectionsGetTheNewCertificateWhileAStreamRuns) {
   EXPECT_EQ(fresh.server_name(), "second");
   expect_echo(fresh, "fresh");
 
-  on_loop([this] {
+  run_on_loop(loop_, [this] {
     stream_->write("goes on\n");
     stream_->end_stream();
   });
