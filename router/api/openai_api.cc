@@ -78,6 +78,10 @@ void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context) {
                                                         const std::shared_ptr<HttpResponder>& responder) {
       serve_detokenize(context, request, responder);
     };
+    routes[prefix + "/tokenizer_info"]["GET"] = [&context](const HttpRequest&,
+                                                           const std::shared_ptr<HttpResponder>& responder) {
+      serve_tokenizer_info(context, *responder);
+    };
   }
   routes["/v1/models"]["GET"] = [&context](const HttpRequest&,
                                            const std::shared_ptr<HttpResponder>& responder) {

@@ -1,4 +1,5 @@
-// POST /v1/tokenize and /v1/detokenize, also as /tokenize and /detokenize: bodies and answers are vLLM's.
+// POST /v1/tokenize and /v1/detokenize, GET /v1/tokenizer_info, each also without /v1: bodies and answers are
+// vLLM's.
 #pragma once
 
 #include <memory>
@@ -15,5 +16,8 @@ void serve_tokenize(ServiceContext& context, const HttpRequest& request,
 // {"model", "tokens"} -> {"prompt"}
 void serve_detokenize(ServiceContext& context, const HttpRequest& request,
                       const std::shared_ptr<HttpResponder>& responder);
+// {"bos_token", "eos_token", "model_max_length"}: what lm-eval's remote tokenizer asks for. Both tokens are
+// null, since control pieces have no text here: "</s>" in a prompt is ordinary tokens.
+void serve_tokenizer_info(ServiceContext& context, HttpResponder& responder);
 
 }  // namespace octet::router

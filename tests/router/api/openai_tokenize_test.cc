@@ -47,6 +47,17 @@ TEST_F(TokenizeTest, DetokenizeGivesTheTextBack) {
   }
 }
 
+TEST_F(TokenizeTest, TellsThatControlTokensHaveNoText) {
+  for (const char* path : {"/v1/tokenizer_info", "/tokenizer_info"}) {
+    const auto answer = call("GET", path, "");
+    ASSERT_EQ(answer->status, 200) << answer->body;
+    EXPECT_EQ(answer->json(),
+              (json::object{{"bos_token", nullptr}, {"eos_token", nullptr}, {"model_max_length", 256}}));
+  }
+  const auto control = call("POST", "/tokenize", R"({"prompt": "</s>"})");
+  EXPECT_GT(control->json().at("count").as_int64(), 1);
+}
+
 TEST_F(TokenizeTest, RefusesEveryBadFieldByName) {
   struct Case {
     const char* path;
