@@ -1,4 +1,4 @@
-"""The page at / as it is served. What its script does is tested in tests/router/web."""
+"""The page at / as it is served."""
 import re
 
 
