@@ -11,45 +11,87 @@
 namespace octet::router {
 namespace {
 
-// Each state takes at least two bytes when serialised.
-constexpr size_t kMaxStates = kMaxAutomatonBytes / 2;
+// What each takes at least when serialised.
+constexpr size_t kBytesOfState = 1;
+constexpr size_t kBytesOfByteEdge = 3;
+constexpr size_t kBytesOfCallEdge = 4;
+constexpr size_t kBytesOfSkip = 1;
 
+// Edges in the order in which they are found, each with the state that it leaves: lists in each state would
+// take several times as much.
 class Compiler {
  public:
-  explicit Compiler(const Grammar& grammar) {
-    for (const Grammar::Rule& rule : grammar.rules) {
-      names_.push_back(rule.name);
-      starts_.push_back(add_state());
-    }
-    for (size_t rule = 0; rule < grammar.rules.size(); ++rule) {
+  explicit Compiler(Grammar grammar) : grammar_(std::move(grammar)) {
+    for (uint32_t rule = 0; rule < grammar_.rules.size(); ++rule) add_rule(rule);
+    for (uint32_t rule = 0; rule < grammar_.rules.size(); ++rule) {
       rule_ = rule;
-      emit(grammar.rules[rule].body, starts_[rule], add_end());
+      const Expression body = std::move(grammar_.rules[rule].body);
+      emit(body, starts_[rule], add_end());
     }
   }
 
-  bool is_too_large() const { return states_.size() > kMaxStates; }
-  ByteAutomaton automaton() const {
+  // The automaton would be larger than kMaxAutomatonBytes: what came last is left out.
+  bool is_too_large() const { return num_bytes_ > kMaxAutomatonBytes; }
+  size_t num_bytes() const { return num_bytes_; }
+  // Once.
+  ByteAutomaton automaton() {
+    sort(byte_edges_);
+    sort(call_edges_);
+    sort(skips_);
+    auto byte_edge = byte_edges_.begin();
+    auto call_edge = call_edges_.begin();
+    auto skip = skips_.begin();
     ByteAutomaton automaton;
-    for (const ByteAutomaton::State& state : states_) automaton.add_state(state);
+    for (uint32_t from = 0; from < accepts_.size(); ++from) {
+      ByteAutomaton::State state;
+      state.accepts = accepts_[from];
+      for (; byte_edge != byte_edges_.end() && byte_edge->first == from; ++byte_edge) {
+        state.byte_edges.push_back(byte_edge->second);
+      }
+      for (; call_edge != call_edges_.end() && call_edge->first == from; ++call_edge) {
+        state.call_edges.push_back(call_edge->second);
+      }
+      for (; skip != skips_.end() && skip->first == from; ++skip) state.skips.push_back(skip->second);
+      automaton.add_state(state);
+    }
     for (const uint32_t start : starts_) automaton.add_rule(start);
     return automaton;
   }
   // Of a rule that came with the grammar, or of the one that a repetition stands in.
-  const std::string& name(uint32_t rule) const { return names_[rule]; }
+  const std::string& name(uint32_t rule) const { return grammar_.rules[origins_[rule]].name; }
 
  private:
-  uint32_t add_state() {
-    if (!is_too_large()) states_.emplace_back();
-    return static_cast<uint32_t>(states_.size() - 1);
+  template <typename Edge>
+  using Edges = std::vector<std::pair<uint32_t, Edge>>;  // after the state that it leaves
+
+  template <typename Edge>
+  static void sort(Edges<Edge>& edges) {
+    std::stable_sort(edges.begin(), edges.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
   }
-  uint32_t add_end() {
-    const uint32_t state = add_state();
-    states_[state].accepts = true;
-    return state;
+
+  uint32_t add_state(bool accepts = false) {
+    num_bytes_ += kBytesOfState;
+    if (!is_too_large() || accepts_.empty()) accepts_.push_back(accepts);
+    return static_cast<uint32_t>(accepts_.size() - 1);
   }
-  void skip(uint32_t from, uint32_t to) { states_[from].skips.push_back(to); }
+  uint32_t add_end() { return add_state(/*accepts=*/true); }
+  uint32_t add_rule(uint32_t origin) {
+    origins_.push_back(origin);
+    starts_.push_back(add_state());
+    return static_cast<uint32_t>(starts_.size() - 1);
+  }
+  void skip(uint32_t from, uint32_t to) {
+    num_bytes_ += kBytesOfSkip;
+    if (!is_too_large()) skips_.emplace_back(from, to);
+  }
   void add_byte(uint32_t from, uint8_t first, uint8_t last, uint32_t to) {
-    states_[from].byte_edges.push_back({.first = first, .last = last, .target = to});
+    num_bytes_ += kBytesOfByteEdge;
+    if (!is_too_large()) byte_edges_.push_back({from, {.first = first, .last = last, .target = to}});
+  }
+  void add_call(uint32_t from, const ByteAutomaton::CallEdge& edge) {
+    num_bytes_ += kBytesOfCallEdge;
+    if (!is_too_large()) call_edges_.emplace_back(from, edge);
   }
 
   void emit(const Expression& expression, uint32_t from, uint32_t to) {
@@ -66,7 +108,7 @@ class Compiler {
       case Expression::Kind::kRepeat:
         return emit_repeat(expression, from, to);
       case Expression::Kind::kRule:
-        states_[from].call_edges.push_back({.rule = expression.rule, .min = 1, .max = 1, .target = to});
+        return add_call(from, {.rule = expression.rule, .min = 1, .max = 1, .target = to});
     }
   }
 
@@ -153,18 +195,21 @@ class Compiler {
       if (after != before) skip(after, before);
       return skip(after, to);
     }
-    const auto rule = static_cast<uint32_t>(starts_.size());
-    starts_.push_back(add_state());
-    names_.push_back(names_[rule_]);
-    states_[from].call_edges.push_back(
-        {.rule = rule, .min = expression.min, .max = is_unlimited ? 0 : expression.max, .target = to});
+    const uint32_t rule = add_rule(rule_);
+    add_call(from,
+             {.rule = rule, .min = expression.min, .max = is_unlimited ? 0 : expression.max, .target = to});
     emit(part, starts_[rule], add_end());
   }
 
-  std::vector<ByteAutomaton::State> states_;
-  std::vector<uint32_t> starts_;    // [num_rules]
-  std::vector<std::string> names_;  // [num_rules]
-  size_t rule_ = 0;                 // of the grammar, that is being emitted
+  Grammar grammar_;            // whose bodies are gone
+  std::vector<bool> accepts_;  // [num_states]
+  Edges<ByteAutomaton::ByteEdge> byte_edges_;
+  Edges<ByteAutomaton::CallEdge> call_edges_;
+  Edges<uint32_t> skips_;
+  std::vector<uint32_t> starts_;   // [num_rules]
+  std::vector<uint32_t> origins_;  // [num_rules] of the grammar, from which they are
+  uint32_t rule_ = 0;              // of the grammar, that is being emitted
+  size_t num_bytes_ = 0;           // when serialised, at least
 };
 
 // The rules that `rule` can call before any byte.
@@ -226,9 +271,9 @@ absl::Status too_large(size_t num_bytes) {
 
 }  // namespace
 
-absl::StatusOr<std::string> compile(const Grammar& grammar) {
-  const Compiler compiler(grammar);
-  if (compiler.is_too_large()) return too_large(2 * kMaxStates);
+absl::StatusOr<std::string> compile(Grammar grammar) {
+  Compiler compiler(std::move(grammar));
+  if (compiler.is_too_large()) return too_large(compiler.num_bytes());
   const ByteAutomaton automaton = compiler.automaton();
   const ShortestWays ways = shortest_ways(automaton);
   if (const auto rule = find_left_recursion(automaton, ways)) {

@@ -31,6 +31,15 @@ struct Expression {
   uint32_t rule = 0;
 };
 
+// An expression with its parts takes some hundred bytes each: a grammar that has more is refused, so that a
+// source of 64 KiB takes no more than a few MiB.
+inline constexpr size_t kMaxExpressions = 16'384;
+inline size_t num_expressions(const Expression& expression) {
+  size_t number = 1;
+  for (const Expression& part : expression.parts) number += num_expressions(part);
+  return number;
+}
+
 struct Grammar {
   struct Rule {
     std::string name;  // for errors

@@ -90,13 +90,21 @@ Expression in_json_string(Expression expression) {
   if (expression.kind == Expression::Kind::kText) {
     expression.text = json_string_part(expression.text);
   } else if (expression.kind == Expression::Kind::kCharacter) {
-    std::vector<Expression> forms;
+    // Beginnings of escapes, and what may follow them: \n and such, \u0000 to \u000f, \u0010 to \u001f.
+    std::map<std::string, std::vector<CodePoints::Range>> escapes;
     const CodePoints escaped = plain_string_characters().complement();
     for (const CodePoints::Range& range : escaped.ranges()) {
       for (uint32_t c = range.first; c <= range.last; ++c) {
+        if (!expression.characters.contains(c)) continue;
         const char character = static_cast<char>(c);
-        if (expression.characters.contains(c)) forms.push_back(text(json_string_part({&character, 1})));
+        const std::string escape = json_string_part({&character, 1});
+        const auto last = static_cast<uint32_t>(escape.back());
+        escapes[escape.substr(0, escape.size() - 1)].push_back({.first = last, .last = last});
       }
+    }
+    std::vector<Expression> forms;
+    for (auto& [beginning, ends] : escapes) {
+      forms.push_back(sequence({text(beginning), one_of(CodePoints(std::move(ends)))}));
     }
     forms.push_back(one_of(expression.characters.without(escaped)));
     return choice(std::move(forms));
@@ -132,8 +140,15 @@ JsonGrammar::JsonGrammar() {
 }
 
 uint32_t JsonGrammar::add_rule(std::string name) {
+  ++num_expressions_;
+  if (is_too_large()) return 0;
   grammar_.rules.push_back({.name = std::move(name), .body = {}});
   return static_cast<uint32_t>(grammar_.rules.size() - 1);
+}
+
+void JsonGrammar::set_body(uint32_t rule, Expression body) {
+  num_expressions_ += num_expressions(body);
+  if (!is_too_large()) grammar_.rules[rule].body = std::move(body);
 }
 
 Expression JsonGrammar::member(Expression key, Expression value) const {
@@ -150,6 +165,10 @@ Expression JsonGrammar::key_except(const std::vector<std::string>& keys) {
   };
   std::vector<Beginning> beginnings(1);
   for (const std::string& key : keys) {
+    if (num_expressions_ + beginnings.size() + key.size() > kMaxExpressions) {
+      num_expressions_ = kMaxExpressions + 1;
+      return {};
+    }
     size_t at = 0;
     for (std::string_view left = key; !left.empty();) {
       const auto [entry, is_new] = beginnings[at].next.try_emplace(take_code_point(left), beginnings.size());

@@ -21,7 +21,9 @@ class JsonGrammar {
   JsonGrammar();  // has rule 0 without a body
 
   uint32_t add_rule(std::string name);
-  void set_body(uint32_t rule, Expression body) { grammar_.rules[rule].body = std::move(body); }
+  void set_body(uint32_t rule, Expression body);
+  // More than kMaxExpressions, rules counted too: what came last is left out.
+  bool is_too_large() const { return num_expressions_ > kMaxExpressions; }
   size_t num_rules() const { return grammar_.rules.size(); }
   Grammar take() { return std::move(grammar_); }
 
@@ -39,6 +41,7 @@ class JsonGrammar {
 
  private:
   Grammar grammar_;
+  size_t num_expressions_ = 0;
   uint32_t space_ = 0;
   uint32_t string_ = 0;
   uint32_t number_ = 0;

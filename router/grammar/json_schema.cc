@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -38,10 +39,14 @@ class SchemaCompiler {
 
   absl::StatusOr<Grammar> run() {
     grammar_.set_body(0, sequence({grammar_.space(), call(rule_of(root_, ""))}));
-    while (!unfilled_.empty() && error_.ok()) {
+    while (!unfilled_.empty() && error_.ok() && !grammar_.is_too_large()) {
       const Unfilled next = std::move(unfilled_.back());
       unfilled_.pop_back();
       grammar_.set_body(next.rule, expression(*next.schema, next.path));
+    }
+    if (error_.ok() && grammar_.is_too_large()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("is too large: it becomes more than ", kMaxExpressions, " parts"));
     }
     if (!error_.ok()) return error_;
     return grammar_.take();
@@ -210,17 +215,29 @@ class SchemaCompiler {
       return {};
     }
     if (min || max) return string_of_length(min.value_or(0), max, keywords);
-    std::optional<std::string> regex = pattern ? std::string(*pattern) : regex_of_format(*format);
-    if (!regex) {
-      keywords.fail("format", absl::StrCat("must be one of ", absl_view(kSupportedFormats)));
-      return {};
-    }
-    auto inside = parse_regex(*regex, pattern ? RegexMatch::kAnywhere : RegexMatch::kWhole);
+    if (format) return string_of_format(*format, keywords);
+    auto inside = parse_regex(*pattern, RegexMatch::kAnywhere);
     if (!inside.ok()) {
       keywords.fail("pattern", text_of(inside.status()));
       return {};
     }
     return sequence({text("\""), in_json_string(*std::move(inside)), text("\"")});
+  }
+
+  // One rule for all strings of the format.
+  Expression string_of_format(std::string_view format, SchemaKeywords& keywords) {
+    const std::optional<std::string> regex = regex_of_format(format);
+    if (!regex) {
+      keywords.fail("format", absl::StrCat("must be one of ", absl_view(kSupportedFormats)));
+      return {};
+    }
+    const auto [entry, is_new] = format_rules_.try_emplace(std::string(format), 0);
+    if (is_new) {
+      entry->second = grammar_.add_rule(absl::StrCat("format ", absl_view(format)));
+      Expression inside = in_json_string(parse_regex(*regex, RegexMatch::kWhole).value());
+      grammar_.set_body(entry->second, sequence({text("\""), std::move(inside), text("\"")}));
+    }
+    return call(entry->second);
   }
 
   Expression string_of_length(uint32_t min, std::optional<uint32_t> max, SchemaKeywords& keywords) {
@@ -391,6 +408,7 @@ class SchemaCompiler {
   JsonGrammar grammar_;
   std::unordered_map<const json::value*, uint32_t> rules_;
   std::vector<Unfilled> unfilled_;
+  std::map<std::string, uint32_t> format_rules_;
   absl::Status error_;
 };
 

@@ -34,21 +34,31 @@ Expression digit_strings(std::string_view low, std::string_view high) {
   if (low == high) return text(low);
   size_t i = 0;
   while (low[i] == high[i]) ++i;
-  const auto rest = static_cast<uint32_t>(low.size() - i - 1);
-  const auto free_digits = [](uint32_t n) { return n == 0 ? sequence({}) : digits(n, n); };
+  const size_t size = low.size();
+  const auto free_digits = [&](size_t from) {
+    const auto number = static_cast<uint32_t>(size - from);
+    return number == 0 ? sequence({}) : digits(number, number);
+  };
+  // Whether everything that begins as the bound's first `from` digits is inside it: at its end, or before
+  // zeros or nines only.
+  const auto is_low_free = [&](size_t from) { return low.find_first_not_of('0', from) == low.npos; };
+  const auto is_high_free = [&](size_t from) { return high.find_first_not_of('9', from) == high.npos; };
   std::vector<Expression> forms;
-  forms.push_back(sequence(
-      {digit_from_to(static_cast<char>(low[i] + 1), static_cast<char>(high[i] - 1)), free_digits(rest)}));
+  forms.push_back(sequence({digit_from_to(static_cast<char>(low[i] + (is_low_free(i + 1) ? 0 : 1)),
+                                          static_cast<char>(high[i] - (is_high_free(i + 1) ? 0 : 1))),
+                            free_digits(i + 1)}));
   // Those that begin as a bound does are cut off one digit after the other.
-  for (size_t j = i + 1; j <= low.size(); ++j) {
-    const auto free = static_cast<uint32_t>(low.size() - std::min(j + 1, low.size()));
-    const auto above = [&] { return digit_from_to(static_cast<char>(low[j] + 1), '9'); };
-    const auto below = [&] { return digit_from_to('0', static_cast<char>(high[j] - 1)); };
-    const bool is_whole = j == low.size();
+  for (size_t j = i + 1; !is_low_free(j); ++j) {
+    const bool is_last = is_low_free(j + 1);
     forms.push_back(
-        sequence({text(low.substr(i, j - i)), is_whole ? sequence({}) : above(), free_digits(free)}));
+        sequence({text(low.substr(i, j - i)),
+                  digit_from_to(static_cast<char>(low[j] + (is_last ? 0 : 1)), '9'), free_digits(j + 1)}));
+  }
+  for (size_t j = i + 1; !is_high_free(j); ++j) {
+    const bool is_last = is_high_free(j + 1);
     forms.push_back(
-        sequence({text(high.substr(i, j - i)), is_whole ? sequence({}) : below(), free_digits(free)}));
+        sequence({text(high.substr(i, j - i)),
+                  digit_from_to('0', static_cast<char>(high[j] - (is_last ? 0 : 1))), free_digits(j + 1)}));
   }
   return sequence({text(low.substr(0, i)), choice(std::move(forms))});
 }

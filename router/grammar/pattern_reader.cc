@@ -158,7 +158,12 @@ std::optional<uint32_t> PatternReader::take_count() {
   return value;
 }
 
+void PatternReader::count_part() {
+  if (++num_parts_ > kMaxExpressions) fail(absl::StrCat("has more than ", kMaxExpressions, " parts"));
+}
+
 Expression PatternReader::take_repetition(Expression part, bool& is_repeated) {
+  count_part();
   is_repeated = true;
   if (take("*")) return repeat(std::move(part), 0, Expression::kNoLimit);
   if (take("+")) return repeat(std::move(part), 1, Expression::kNoLimit);

@@ -34,7 +34,7 @@ class PatternReader {
   CodePoints take_escape();
   // After an opening bracket, up to the closing one.
   CodePoints take_class();
-  // *, +, ?, {2}, {2,}, {,3} or {2,3} after part, if one comes next; `{` of another form is left.
+  // After each part: *, +, ?, {2}, {2,}, {,3} or {2,3}, if one comes next; `{` of another form is left.
   Expression take_repetition(Expression part, bool& is_repeated);
 
   // One or more of what take_one() takes, with | between them.
@@ -42,6 +42,7 @@ class PatternReader {
   Expression take_alternatives(const TakeOne& take_one) {
     std::vector<Expression> parts;
     do {
+      count_part();
       parts.push_back(take_one());
     } while (take("|"));
     if (parts.size() == 1) return std::move(parts.front());
@@ -53,12 +54,14 @@ class PatternReader {
   const absl::Status& error() const { return error_; }
 
  private:
+  void count_part();
   uint32_t take_hex(size_t num_digits);
   std::optional<uint32_t> take_count();
   CodePoints take_class_item(bool& is_single);
 
   std::string_view source_;
   std::string_view rest_;
+  size_t num_parts_ = 0;
   absl::Status error_;
 };
 

@@ -73,9 +73,9 @@ absl::StatusOr<Grammar> grammar_of(const StructuredOutput& output) {
 absl::StatusOr<std::string> compile_structured_output(const StructuredOutput& output) {
   absl::Status status = check_sizes(output);
   if (status.ok()) {
-    const absl::StatusOr<Grammar> grammar = grammar_of(output);
+    absl::StatusOr<Grammar> grammar = grammar_of(output);
     if (grammar.ok()) {
-      absl::StatusOr<std::string> automaton = compile(*grammar);
+      absl::StatusOr<std::string> automaton = compile(*std::move(grammar));
       if (automaton.ok()) return automaton;
       status = automaton.status();
     } else {

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "tests/router/grammar/grammar_testing.h"
 
 namespace octet::router {
@@ -70,6 +71,10 @@ TEST(JsonSchema, RefusesWhatIsTooLarge) {
   for (int i = 1; i < 257; ++i) many += ", \"p" + std::to_string(i) + "\": {}";
   EXPECT_THAT(refusal(json_schema(many + "}}")),
               HasSubstr(R"(at "/properties": must have at most 256 entries)"));
+  std::string bounds = R"({"properties": {"p0": {})";
+  for (int i = 1; i < 200; ++i) bounds += absl::StrCat(R"(, "p)", i, R"(": {"minimum": 123456789012345678})");
+  EXPECT_THAT(refusal(json_schema(bounds + "}}")),
+              HasSubstr("is too large: it becomes more than 16384 parts"));
 }
 
 }  // namespace

@@ -19,8 +19,18 @@ std::string bounded(const char* type, const std::string& low, const std::string&
 }
 
 TEST(NumberRange, WholeNumbersAreExact) {
-  for (const auto& [low, high] :
-       {std::pair(0, 0), {0, 9}, {3, 107}, {-12, 5}, {-250, -98}, {99, 101}, {7, 6}}) {
+  for (const auto& [low, high] : {std::pair(0, 0),
+                                  {0, 9},
+                                  {3, 107},
+                                  {-12, 5},
+                                  {-250, -98},
+                                  {99, 101},
+                                  {100, 999},
+                                  {110, 199},
+                                  {500, 1099},
+                                  {190, 209},
+                                  {1000, 1009},
+                                  {7, 6}}) {
     const auto schema = json_schema(
         bounded("integer", "\"minimum\": " + std::to_string(low), "\"maximum\": " + std::to_string(high)));
     if (low > high) {

@@ -8,6 +8,7 @@
 
 #include "base/byte_automaton.h"
 #include "base/clock.h"
+#include "base/status.h"
 #include "tests/router/grammar/grammar_testing.h"
 
 namespace octet::router {
@@ -68,6 +69,13 @@ TEST(StructuredOutput, HostileSourcesTakeAMoment) {
       grammar->may_begin_with('"' + std::string(200, 'a'));
     }
     EXPECT_LT(seconds(now() - start), 5) << source.source.substr(0, 60);
+  }
+}
+
+TEST(StructuredOutput, RefusesSourcesOfTooManyParts) {
+  for (const StructuredOutput& source : {regex(std::string(20'000, '.')), regex(std::string(20'000, '|')),
+                                         ebnf("root ::= " + std::string(20'000, '.'))}) {
+    EXPECT_THAT(text_of(compile_structured_output(source).status()), HasSubstr("has more than 16384 parts"));
   }
 }
 
