@@ -65,18 +65,25 @@ def refused(response, field, status=400):
     ("temperature", -1), ("temperature", 100.5), ("temperature", "1"), ("temperature", True), ("temperature", [1]),
     ("top_p", 0), ("top_p", 1.5), ("top_p", {}), ("top_k", -2), ("top_k", 1.5), ("min_p", 2),
     ("repetition_penalty", 0), ("presence_penalty", 2.5), ("frequency_penalty", -2.5),
-    ("max_tokens", 0), ("max_tokens", -1), ("max_tokens", 2**31), ("max_tokens", 2**64), ("max_tokens", 1.5),
+    ("max_tokens", 0), ("max_tokens", -1), ("max_tokens", 2**31), ("max_tokens", 2**64), ("max_tokens", 1.5), ("max_tokens", 1.0),
     ("max_tokens", "1"), ("max_tokens", 4096), ("min_tokens", -1), ("min_tokens", 2),
     ("n", 0), ("n", 129), ("n", 2**63), ("n", "2"), ("logprobs", 21), ("logprobs", -1),
-    ("stop", [""]), ("stop", ["a"] * 17), ("stop", ["a" * 257]), ("stop", [1]), ("stop", 7),
+    ("stop", ""), ("stop", [""]), ("stop", ["a"] * 17), ("stop", ["a" * 257]), ("stop", [1]), ("stop", 7),
     ("stop_token_ids", [1600]), ("stop_token_ids", [-1]), ("stop_token_ids", ["a"]),
     ("logit_bias", {"a": 1}), ("logit_bias", {"1600": 1}), ("logit_bias", {"1": 101}), ("logit_bias", [1]),
-    ("seed", 2**64), ("seed", 1.5), ("seed", "1"), ("stream", 1), ("stream", "true"), ("echo", 1), ("model", 1),
+    ("seed", 2**64), ("seed", -2**63 - 1), ("seed", 1.5), ("seed", "1"), ("stream", 1), ("stream", "true"),
+    ("echo", 1), ("model", 1),
     ("prompt", ""), ("prompt", []), ("prompt", [1600]), ("prompt", [-1]), ("prompt", [1.5]), ("prompt", 3), ("prompt", None),
     ("prompt", {}), ("prompt", "word " * 4096), ("frobnicate", 1), ("Temperature", 1), ("best_of", 129), ("suffix", "x"),
+    ("request_id", "a\nb"), ("user", "u" * 257),
 ], ids=lambda value: str(value)[:20])
 def test_every_bad_field_of_a_completion_is_named(deployment, field, value):
     refused(send(deployment, completion(**{field: value})), field)
+
+
+@pytest.mark.parametrize("prompt", [" ", "\n", "\0", "\x01\x7f\x80", "\u202e\u200d\ufeff", "</s>", "\U0010ffff"], ids=ascii)
+def test_a_prompt_of_odd_characters_is_a_prompt(deployment, prompt):
+    assert send(deployment, completion(prompt=prompt)).status_code == 200
 
 
 @pytest.mark.parametrize("messages", [
@@ -171,6 +178,17 @@ def test_unknown_paths_and_methods_are_refused(deployment, method, path, status)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "FROB", "get"])
+def test_no_method_harms_any_path(deployment, method):
+    for path in ("/", "/openapi.json", "/generate", TEXT, CHAT, "/v1/models", "/v1/models/nano", "/v1/tokenize", "/tokenize", "/*"):
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        status = int(send_raw(deployment, head.encode())[9:12])
+        if method in ("GET", "HEAD", "OPTIONS"):
+            assert status in (200, 204, 404, 405), path
+        else:
+            assert status in (400, 404, 405, 415), path
+
+
 def test_put_generate_takes_json_only(deployment):
     response = send(deployment, "{}", "/generate", "PUT", content_type="text/plain")
     assert (response.status_code, response.json()["message"]) == (
@@ -181,13 +199,14 @@ def test_pipelined_requests_are_answered_in_order(deployment):
     body = completion(temperature=0).encode()
     request = (b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
                % (len(body), body))
+    models = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", deployment.router.ports()["http_port"]), timeout=60) as connection:
-        connection.sendall(request * 20 + last)
+        connection.sendall(request * 20 + models * 1000 + last)
         received = b""
         while piece := connection.recv(65536):
             received += piece
-    assert received.count(b"HTTP/1.1 200 ") == 20
+    assert received.count(b"HTTP/1.1 200 ") == 1020
     assert received.count(b"HTTP/1.1 404 ") == 1
 
 
