@@ -12,6 +12,8 @@ namespace octet::worker {
 namespace {
 
 constexpr std::chrono::hours kMaxTimeout(24 * 365);
+constexpr size_t kMaxTraceparentBytes = 55;
+constexpr size_t kMaxTracestateBytes = 512;
 
 v1::FinishReason to_proto(FinishReason reason) {
   switch (reason) {
@@ -50,6 +52,10 @@ absl::StatusOr<NewSequence> from_proto(const v1::StartSequence& message, const W
   if (!status.ok()) return status;
   status = check_tokens("stop_token_ids", message.stop_token_ids(), kMaxStopTokens, limits.vocab_size);
   if (!status.ok()) return status;
+  if (message.traceparent().size() > kMaxTraceparentBytes)
+    return above("traceparent", kMaxTraceparentBytes, message.traceparent().size());
+  if (message.tracestate().size() > kMaxTracestateBytes)
+    return above("tracestate", kMaxTracestateBytes, message.tracestate().size());
   absl::StatusOr<SamplingParams> sampling = from_proto(message.sampling(), limits);
   if (!sampling.ok()) return sampling.status();
   NewSequence sequence;

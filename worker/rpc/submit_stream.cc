@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/grpc_server.h"
+#include "base/log.h"
 #include "base/status.h"
 
 namespace octet::worker {
@@ -54,6 +55,10 @@ void SubmitStream::OnReadDone(bool ok) {
 void SubmitStream::start(const v1::StartSequence& message) {
   absl::StatusOr<NewSequence> sequence = from_proto(message, limits_, now());
   absl::Status status = sequence.status();
+  if (status.ok() && !message.traceparent().empty()) {
+    spdlog::debug("sequence {} of router {}: traceparent {}", message.sequence_id(), subscriber_,
+                  loggable(message.traceparent()));
+  }
   if (status.ok() && !engine_.submit(subscriber_, message.sequence_id(), *std::move(sequence))) {
     status = overloaded("too many submissions wait", kRetryAfter);
   }

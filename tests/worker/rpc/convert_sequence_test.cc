@@ -114,6 +114,8 @@ TEST(StartSequenceTest, EveryBadFieldIsNamed) {
       {"generated_tokens", [](auto& m) { m.mutable_generated_tokens()->Resize(1'000'000, 1); }},
       {"stop_token_ids", [](auto& m) { m.add_stop_token_ids(100); }},
       {"stop_token_ids", [](auto& m) { m.mutable_stop_token_ids()->Resize(1025, 1); }},
+      {"traceparent", [](auto& m) { m.set_traceparent(std::string(56, '0')); }},
+      {"tracestate", [](auto& m) { m.set_tracestate(std::string(513, 'a')); }},
       {"sampling.temperature", sampling([](auto& s) { s.set_temperature(kNan); })},
       {"sampling.temperature", sampling([](auto& s) { s.set_temperature(kInfinity); })},
       {"sampling.temperature", sampling([](auto& s) { s.set_temperature(-0.1f); })},
