@@ -1,6 +1,8 @@
 #include "router/config.h"
 
 #include <cstdio>
+#include <cstdlib>
+#include <tuple>
 
 #include "base/flags.h"
 #include "base/status.h"
@@ -84,6 +86,31 @@ void add_flags(Flags& flags, RouterConfig& config) {
                      "How long SIGTERM lets running requests go on.");
   flags.add_choice("log-level", &config.log_level, {"trace", "debug", "info", "warning", "error"},
                    "Least level that is logged.");
+
+  flags.add_text("access-log", &config.access_log,
+                 "File that gets a line of JSON for every call when it is over, or - for standard output. "
+                 "Without it, there is no access log.");
+  flags.add_text(
+      "otlp-endpoint", &config.otlp_endpoint,
+      "OpenTelemetry collector that gets spans of the requests over OTLP/gRPC: http://HOST:PORT in "
+      "plaintext, https://HOST:PORT or HOST:PORT with TLS. Without it the environment's "
+      "OTEL_EXPORTER_OTLP_ENDPOINT is used, and without that requests are not traced.");
+  flags.add_text("otlp-service-name", &config.otlp_service_name,
+                 "The router's name in its spans; the environment's OTEL_SERVICE_NAME comes before the "
+                 "default.");
+  flags.add_number("trace-sample-ratio", &config.trace_sample_ratio, 0.0, 1.0,
+                   "Share of the requests without a traceparent that are traced; those with one are traced "
+                   "when it says so.");
+}
+
+// Variables that OpenTelemetry defines, for what no flag says.
+void read_otel_environment(const Flags& flags, RouterConfig& config) {
+  for (const auto& [flag, variable, value] :
+       {std::tuple{"otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", &config.otlp_endpoint},
+        {"otlp-service-name", "OTEL_SERVICE_NAME", &config.otlp_service_name}}) {
+    const char* text = std::getenv(variable);
+    if (text != nullptr && *text != '\0' && !flags.given(flag)) *value = text;
+  }
 }
 
 absl::Status print_new_api_key(const std::string& tenant) {
@@ -112,6 +139,7 @@ absl::StatusOr<ConfigOutcome> parse_config(int argc, const char* const* argv, Ro
     if (absl::Status status = print_new_api_key(new_key_tenant); !status.ok()) return status;
     return ConfigOutcome::kPrinted;
   }
+  read_otel_environment(flags, config);
   if (config.tokenizer.empty()) return invalid_field("--tokenizer", "a SentencePiece model file is needed");
   if (absl::Status status = check_pipeline_entries(config.pipelines); !status.ok()) return status;
   if (!config.pipelines_file.empty()) {

@@ -40,6 +40,11 @@ struct RouterConfig {
   Duration pipeline_timeout = std::chrono::seconds(10);
   Duration drain_timeout = std::chrono::seconds(30);
   std::string log_level = "info";
+
+  std::string access_log;     // a path or "-"; empty: none
+  std::string otlp_endpoint;  // empty: no traces
+  std::string otlp_service_name = "octet-router";
+  double trace_sample_ratio = 1;
 };
 
 enum class ConfigOutcome {

@@ -72,6 +72,10 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
           gauge(*registry, "octet_queue_tokens", "Prompt tokens of requests that wait for a pipeline.")),
       queue_wait_seconds(histogram(*registry, "octet_queue_wait_seconds",
                                    "From the arrival of a request to its start on a pipeline.", kQueueWait)),
+      exported_spans(
+          counter(*registry, "octet_exported_spans_total", "Spans that the collector of traces took.")),
+      lost_access_log_lines(counter(*registry, "octet_lost_access_log_lines_total",
+                                    "Lines of the access log that could not be written.")),
       registry_(registry),
       requests_(prometheus::BuildCounter()
                     .Name("octet_requests_total")
@@ -85,6 +89,10 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
                         .Name("octet_refused_keys_total")
                         .Help("Calls that were refused for their API key, or for want of one.")
                         .Register(*registry)),
+      dropped_spans_(prometheus::BuildCounter()
+                         .Name("octet_dropped_spans_total")
+                         .Help("Spans that the collector of traces did not get.")
+                         .Register(*registry)),
       queue_requests_(prometheus::BuildGauge()
                           .Name("octet_queue_requests")
                           .Help("Requests that wait for a pipeline.")
@@ -98,11 +106,16 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
   }
   for (const char* reason : kReasons) refusals_.Add({{"reason", reason}});
   for (const char* reason : {"missing", "unknown", "scope", "quota"}) refused_keys_.Add({{"reason", reason}});
+  for (const char* reason : {"queue_full", "export"}) dropped_spans_.Add({{"reason", reason}});
   for (const int32_t priority : {-1, 0, 1}) queue_requests(priority);
 }
 
 void RouterMetrics::count_refused_key(const std::string& reason) {
   refused_keys_.Add({{"reason", reason}}).Increment();
+}
+
+void RouterMetrics::count_dropped_spans(const std::string& reason, size_t num_spans) {
+  dropped_spans_.Add({{"reason", reason}}).Increment(static_cast<double>(num_spans));
 }
 
 void RouterMetrics::count_refusal(RefusalReason reason) {

@@ -45,6 +45,9 @@ class RouterMetrics {
   // octet_refused_keys_total{reason}: missing | unknown | scope | quota. From any thread.
   void count_refused_key(const std::string& reason);
 
+  // octet_dropped_spans_total{reason}: queue_full | export. From any thread.
+  void count_dropped_spans(const std::string& reason, size_t num_spans);
+
   prometheus::Gauge& requests_in_flight;               // octet_requests_in_flight
   prometheus::Gauge& sequences_in_flight;              // octet_sequences_in_flight
   prometheus::Counter& prompt_tokens;                  // octet_prompt_tokens_total
@@ -56,6 +59,8 @@ class RouterMetrics {
   prometheus::Gauge& prefix_blocks_known;              // octet_prefix_blocks_known
   prometheus::Gauge& queue_tokens;                     // octet_queue_tokens
   prometheus::Histogram& queue_wait_seconds;           // octet_queue_wait_seconds
+  prometheus::Counter& exported_spans;                 // octet_exported_spans_total
+  prometheus::Counter& lost_access_log_lines;          // octet_lost_access_log_lines_total
 
  private:
   explicit RouterMetrics(const std::shared_ptr<prometheus::Registry>& registry);
@@ -63,6 +68,7 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& refusals_;
   prometheus::Family<prometheus::Counter>& refused_keys_;
+  prometheus::Family<prometheus::Counter>& dropped_spans_;
   prometheus::Family<prometheus::Gauge>& queue_requests_;
 };
 

@@ -92,10 +92,12 @@ HttpGate key_gate(Access& access) {
     if (request.path == "/" || request.path == "/openapi.json") return std::nullopt;
     auto key = access.authenticate(request.header("authorization"), Scope::kInference);
     if (!key.ok()) {
+      if (request.record) request.record->status = key.status();
       return HttpRefusal{http_status(key.status()), openai_error_body(key.status()),
                          error_headers(key.status())};
     }
     request.key = *std::move(key);
+    if (request.record) request.record->tenant = request.key->tenant.name;
     return std::nullopt;
   };
 }
@@ -124,6 +126,7 @@ absl::StatusOr<std::unique_ptr<Router>> Router::make(const RouterConfig& config)
   auto router = std::unique_ptr<Router>(
       new Router(config, std::move(credentials), *std::move(tokenizer), *std::move(chat_template)));
   if (absl::Status status = router->open_access(); !status.ok()) return status;
+  if (absl::Status status = router->open_recorder(); !status.ok()) return status;
   if (absl::Status status = router->open_metrics(); !status.ok()) return status;
   return router;
 }
@@ -161,6 +164,28 @@ absl::Status Router::open_access() {
   auto access = Access::open(config_.api_keys, metrics_);
   if (access.ok()) access_ = *std::move(access);
   return access.status();
+}
+
+absl::Status Router::open_recorder() {
+  std::vector<CallSink*> sinks;
+  if (!config_.access_log.empty()) {
+    auto log = AccessLog::open(config_.access_log, metrics_);
+    if (!log.ok()) return log.status();
+    access_log_ = *std::move(log);
+    sinks.push_back(access_log_.get());
+  }
+  if (!config_.otlp_endpoint.empty()) {
+    auto exporter = OtlpExporter::open(
+        {.endpoint = config_.otlp_endpoint, .service_name = config_.otlp_service_name}, metrics_);
+    if (!exporter.ok()) return exporter.status();
+    exporter_ = *std::move(exporter);
+    sinks.push_back(exporter_.get());
+  }
+  if (sinks.empty()) return absl::OkStatus();
+  const CallRecorder::Options options{.traces = exporter_ != nullptr,
+                                      .sample_ratio = config_.trace_sample_ratio};
+  calls_ = std::make_unique<CallRecorder>(options, std::move(sinks));
+  return absl::OkStatus();
 }
 
 absl::Status Router::open_metrics() {
@@ -203,7 +228,8 @@ absl::Status Router::open_apis() {
                                   .generator = metered_,
                                   .metrics = metrics_,
                                   .validation = [validation] { return validation; },
-                                  .access = access_.get()});
+                                  .access = access_.get(),
+                                  .calls = calls_.get()});
 
   grpc_api_ = make_grpc_api(*context_);
   GrpcServer::Options options;
@@ -233,8 +259,9 @@ absl::Status Router::open_http() {
     add_web_routes(routes);
     HttpLimits limits;
     limits.max_body_bytes = size_t{config_.max_body_mib} << 20;
-    auto server = HttpServer::listen(loop_, config_.host, config_.http_port, std::move(routes), limits,
-                                     credentials_.clients, access_ ? key_gate(*access_) : HttpGate());
+    auto server =
+        HttpServer::listen(loop_, config_.host, config_.http_port, std::move(routes), limits,
+                           credentials_.clients, access_ ? key_gate(*access_) : HttpGate(), calls_.get());
     status = server.status();
     if (server.ok()) http_server_ = *std::move(server);
   });

@@ -26,6 +26,9 @@
 #include "router/metrics.h"
 #include "router/routing/discovery.h"
 #include "router/routing/pipeline_pool.h"
+#include "router/tracing/access_log.h"
+#include "router/tracing/call_recorder.h"
+#include "router/tracing/otlp_exporter.h"
 
 namespace grpc {
 class Service;
@@ -61,6 +64,7 @@ class Router {
 
   absl::Status open_metrics();
   absl::Status open_access();
+  absl::Status open_recorder();
   absl::Status open_apis();
   absl::Status open_http();
   absl::Status write_port_file() const;
@@ -80,7 +84,10 @@ class Router {
   const ChatTemplate chat_template_;
   RouterMetrics metrics_;
   CredentialMetrics credential_metrics_;
-  std::unique_ptr<Access> access_;  // null: no API key is asked for
+  std::unique_ptr<Access> access_;          // null: no API key is asked for
+  std::unique_ptr<AccessLog> access_log_;   // null: none
+  std::unique_ptr<OtlpExporter> exporter_;  // null: no traces
+  std::unique_ptr<CallRecorder> calls_;     // null: there is neither of them
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
 
   boost::asio::io_context loop_;

@@ -46,19 +46,22 @@ RULES = {
     "worker/": ("base kernels octet/v1 worker", "absl grpc prometheus spdlog"),
     "router/tokenizer/": ("base/check base/sentencepiece_model base/status base/utf8", "absl boost protobuf sentencepiece"),
     "router/grammar/": ("base/byte_automaton base/status base/utf8", "absl boost"),
-    "router/request/": ("base/check base/status base/clock base/utf8 router/grammar router/tokenizer", "absl"),
+    "router/request/": ("base/check base/status base/clock base/utf8 router/grammar router/tokenizer router/tracing/call_record", "absl"),
+    "router/tracing/": ("base opentelemetry router/metrics router/request/random_bits", "absl boost grpc protobuf spdlog"),
     "router/queue/": ("base/check base/clock", ""),
     "router/access/api_keys": ("base/check base/status router/request", "absl boost openssl"),
     "router/access/": ("base router/generation router/metrics router/request", "absl boost spdlog"),
     "router/metrics": ("base", "absl prometheus"),
     "router/routing/": ("base octet/v1 router/metrics router/request", "absl boost grpc spdlog"),
     "router/generation/": (
-        "base octet/v1 router/metrics router/queue router/request router/routing router/tokenizer",
+        "base octet/v1 router/metrics router/queue router/request router/routing router/tokenizer"
+        " router/tracing/call_record",
         "absl boost spdlog",
     ),
     "router/api/tls_session": ("base/check base/credentials", "absl openssl"),
     "router/api/": (
-        "base octet/v1 router/access router/generation router/grammar router/metrics router/request router/tokenizer",
+        "base octet/v1 router/access router/generation router/grammar router/metrics router/request router/tokenizer"
+        " router/tracing/call_record router/tracing/call_recorder",
         "absl boost grpc protobuf spdlog",
     ),
     "router/": ("base octet/v1 router", "absl boost grpc prometheus protobuf spdlog"),
@@ -69,12 +72,12 @@ RULES = {
     "tools/gpu_check/": ("base/check kernels tests/kernels/oracle", ""),
     "tools/weight_error/": ("base kernels worker/checkpoint worker/model", "absl"),
     "tools/bench/": ("base octet/v1", "absl boost grpc"),
-    "tests/": ("base google/rpc kernels octet/v1 router tests tools worker", "absl boost grpc gtest openssl prometheus protobuf sentencepiece"),
+    "tests/": ("base google/rpc kernels octet/v1 opentelemetry router tests tools worker", "absl boost grpc gtest openssl prometheus protobuf sentencepiece"),
 }
 
 # Files that a family is kept to inside a folder that has it, so that heavy headers stay out of the rest.
 GRPC_FILES = re.compile(
-    r"^(base/grpc_server|worker/(rpc/|run_worker)|router/(api/(apis\.h|grpc_)|routing/|router\.cc|main)|tools/bench/grpc_client|tests/)"
+    r"^(base/grpc_server|worker/(rpc/|run_worker)|router/(api/(apis\.h|grpc_)|routing/|tracing/otlp_exporter|router\.cc|main)|tools/bench/grpc_client|tests/)"
 )
 
 FAMILIES = {
@@ -94,7 +97,7 @@ MAX_HOMELESS = 20  # sources in no target that are named
 
 # Headers of the compiler and of the system: no folder, or one of these.
 SYSTEM = re.compile(r"^([A-Za-z0-9_.]+|(sys|netinet|arpa|linux)/[a-z0-9_.]+)$")
-PROJECT = re.compile(r"^(base|google/rpc|grpc/health|kernels|octet/v1|router|tests|tools|worker)/")
+PROJECT = re.compile(r"^(base|google/rpc|grpc/health|kernels|octet/v1|opentelemetry|router|tests|tools|worker)/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 

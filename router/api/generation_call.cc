@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "router/access/api_keys.h"
 #include "router/api/error_mapping.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -56,6 +57,7 @@ void GenerationCall::run(std::vector<ValidatedRequest> requests) {
   responder_->on_close([weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->abandon();
   });
+  record_ = requests.front().record;
   generations_.resize(requests.size(), Generation{.id = 0, .running = true});
   num_unfinished_ = requests.size();
   for (size_t i = 0; i < requests.size() && !ended_; ++i) {
@@ -113,6 +115,7 @@ void GenerationCall::end(const absl::Status& status) {
     if (generation.running) context_.generator.cancel(generation.id);
     generation.running = false;
   }
+  if (record_) record_->status = status;
   context_.metrics.count_request(api_, outcome_label(status));
 }
 

@@ -56,6 +56,7 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
   ServiceContext& context_;
   const std::string api_;
   const std::shared_ptr<HttpResponder> responder_;
+  std::shared_ptr<CallRecord> record_;  // from run() on; null: calls are not recorded
   std::vector<Generation> generations_;
   size_t num_unfinished_ = 0;
   GenerationUsage usage_;

@@ -8,6 +8,7 @@
 #include "router/api/apis.h"
 #include "router/api/grpc_convert.h"
 #include "router/api/grpc_generate.h"
+#include "router/api/grpc_record.h"
 #include "router/api/grpc_request.h"
 #include "router/api/grpc_score.h"
 #include "router/api/grpc_wire.h"
@@ -61,26 +62,31 @@ class GrpcApi final : public RawService {
 
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* answer) override {
-    return answer_at_once<v1::TokenizeRequest, v1::TokenizeResponse>(*call, *request, *answer, tokenize);
+    return answer_at_once<v1::TokenizeRequest, v1::TokenizeResponse>(*call, *request, *answer, "Tokenize",
+                                                                     tokenize);
   }
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* answer) override {
     return answer_at_once<v1::ListModelsRequest, v1::ListModelsResponse>(*call, *request, *answer,
-                                                                         list_models);
+                                                                         "ListModels", list_models);
   }
 
  private:
   template <typename Request, typename Response, typename Method>
   grpc::ServerUnaryReactor* answer_at_once(grpc::CallbackServerContext& call, const grpc::ByteBuffer& bytes,
-                                           grpc::ByteBuffer& answer, Method method) {
+                                           grpc::ByteBuffer& answer, const char* name, Method method) {
     Request request;
     Response response;
-    tell_request_id(call, "");
-    absl::Status status = authenticate(context_, call).status();
+    const auto record = begin_grpc_record(context_, call, name, /*operation=*/"");
+    const std::string request_id = tell_request_id(call, "");
+    const auto tenant = authenticate(context_, call);
+    note_caller(request_id, tenant, record.get());
+    absl::Status status = tenant.status();
     if (status.ok()) status = parse(bytes, request);
     if (status.ok()) status = method(request, context_.validation(), response);
     if (status.ok()) answer = serialize(response);
+    end_grpc_record(record.get(), status);
     grpc::ServerUnaryReactor* reactor = call.DefaultReactor();
     reactor->Finish(to_grpc(status));
     return reactor;

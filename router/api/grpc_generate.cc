@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "router/api/error_mapping.h"
 #include "router/api/grpc_convert.h"
+#include "router/api/grpc_record.h"
 #include "router/api/grpc_request.h"
 #include "router/api/grpc_wire.h"
 
@@ -14,8 +15,9 @@ namespace octet::router {
 
 void GenerateCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
+  record_ = begin_grpc_record(context_, call_, "Generate", "text_completion");
   boost::asio::post(context_.loop, [self = keep_alive_, request = read_request<v1::GenerateRequest>(
-                                                            bytes, context_, call_)]() mutable {
+                                                            bytes, context_, call_, record_)]() mutable {
     request.ok() ? self->start(*std::move(request)) : self->end(request.status());
   });
 }
@@ -77,6 +79,7 @@ void GenerateCall::enqueue() {
 void GenerateCall::end(const absl::Status& status) {
   if (end_) return;
   end_ = status;
+  end_grpc_record(record_.get(), status);
   context_.metrics.count_request("grpc", outcome_label(status));
   write_next();
 }

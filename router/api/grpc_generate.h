@@ -53,6 +53,7 @@ class GenerateCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   ServiceContext& context_;
   grpc::CallbackServerContext& call_;
   std::shared_ptr<GenerateCall> keep_alive_;
+  std::shared_ptr<CallRecord> record_;  // null: calls are not recorded
 
   std::optional<GenerationId> generation_;  // while it runs
   std::string request_id_;

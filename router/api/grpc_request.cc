@@ -51,6 +51,13 @@ std::string tell_request_id(grpc::ServerContextBase& call, std::string in_messag
   return id;
 }
 
+void note_caller(const std::string& request_id, const absl::StatusOr<Tenant>& tenant, CallRecord* record) {
+  if (record == nullptr) return;
+  if (tenant.ok()) record->tenant = tenant->name;
+  // One that may not be used could be anything, of any size.
+  if (check_request_id("request_id", request_id).ok()) record->origin.request_id = request_id;
+}
+
 absl::Status client_gone(const grpc::ServerContextBase& call) {
   if (call.deadline() <= std::chrono::system_clock::now() + kDeadlineSlack) {
     return absl::DeadlineExceededError("the call's deadline has passed");

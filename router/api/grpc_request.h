@@ -12,6 +12,7 @@
 #include "router/api/service_context.h"
 #include "router/request/request_draft.h"
 #include "router/request/validated_request.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 
@@ -27,19 +28,26 @@ absl::StatusOr<ValidatedRequest> validate_call(RequestDraft draft, const Service
 // the trailer. A client's id that may not be used is returned all the same, for validate() to refuse.
 std::string tell_request_id(grpc::ServerContextBase& call, std::string in_message);
 
+// Tells the record, if there is one, whose the call is and its id.
+void note_caller(const std::string& request_id, const absl::StatusOr<Tenant>& tenant, CallRecord* record);
+
 // All of the above, from a message's bytes on. The key is asked for before the message is read, and the
 // trailer has an id whatever comes of the call. Request: any that to_draft() takes. Errors: theirs, and
 // parse()'s.
 template <typename Request>
 absl::StatusOr<ValidatedRequest> read_request(const grpc::ByteBuffer& bytes, const ServiceContext& context,
-                                              grpc::ServerContextBase& call) {
+                                              grpc::ServerContextBase& call,
+                                              std::shared_ptr<CallRecord> record) {
   Request request;
   const absl::StatusOr<Tenant> tenant = authenticate(context, call);
   const absl::Status status = tenant.ok() ? parse(bytes, request) : tenant.status();
   RequestDraft draft = to_draft(request);
   draft.request_id = tell_request_id(call, std::move(draft.request_id));
+  note_caller(draft.request_id, tenant, record.get());
+  if (record && std::holds_alternative<Chat>(draft.prompt)) record->origin.operation = "chat";
   if (!status.ok()) return status;
   draft.tenant = *tenant;
+  draft.record = std::move(record);
   return validate_call(std::move(draft), context, call);
 }
 

@@ -6,6 +6,7 @@
 #include "base/grpc_server.h"
 #include "router/api/error_mapping.h"
 #include "router/api/grpc_convert.h"
+#include "router/api/grpc_record.h"
 #include "router/api/grpc_request.h"
 #include "router/api/grpc_wire.h"
 
@@ -13,8 +14,9 @@ namespace octet::router {
 
 void ScoreCall::begin(const grpc::ByteBuffer& bytes) {
   keep_alive_ = shared_from_this();
+  record_ = begin_grpc_record(context_, call_, "Score", "text_completion");
   boost::asio::post(context_.loop, [self = keep_alive_, request = read_request<v1::ScoreRequest>(
-                                                            bytes, context_, call_)]() mutable {
+                                                            bytes, context_, call_, record_)]() mutable {
     if (!request.ok()) return self->end(request.status());
     self->generation_ = self->context_.generator.start(*std::move(request), self);
   });
@@ -45,6 +47,7 @@ void ScoreCall::OnCancel() {
 void ScoreCall::end(const absl::Status& status) {
   if (std::exchange(ended_, true)) return;
   generation_.reset();
+  end_grpc_record(record_.get(), status);
   context_.metrics.count_request("grpc", outcome_label(status));
   Finish(to_grpc(status));
 }

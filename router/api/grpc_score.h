@@ -40,6 +40,7 @@ class ScoreCall final : public grpc::ServerUnaryReactor,
   grpc::ByteBuffer& answer_;
   v1::ScoreResponse response_;
   std::shared_ptr<ScoreCall> keep_alive_;
+  std::shared_ptr<CallRecord> record_;      // null: calls are not recorded
   std::optional<GenerationId> generation_;  // while it runs
   bool ended_ = false;
 };

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "router/api/http_record.h"
 
 namespace octet::router {
 namespace {
@@ -30,10 +31,11 @@ constexpr size_t kMaxTlsAnswerBytes = 64 << 10;
 // Buffers that grew larger than this are given back between requests.
 constexpr size_t kKeptBufferBytes = 64 << 10;
 
+constexpr int kClientClosedRequest = 499;  // nginx's; nothing was sent
 constexpr std::string_view kJson = "application/json";
 
 std::string_view reason_phrase(int status) {
-  if (status == 499) return "Client Closed Request";
+  if (status == kClientClosedRequest) return "Client Closed Request";
   const auto reason = boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));
   return {reason.data(), reason.size()};
 }
@@ -169,6 +171,7 @@ void HttpConnection::close_if_idle() {
 void HttpConnection::drop() {
   if (phase_ == Phase::kClosed) return;
   phase_ = Phase::kClosed;
+  end_record();
   disarm();
   error_code ignored;
   socket_.close(ignored);
@@ -316,7 +319,26 @@ const HttpHandler* HttpConnection::find_handler(const HttpRequest& request, std:
   return nullptr;
 }
 
+void HttpConnection::begin_record() {
+  if (server_->calls == nullptr || record_) return;
+  error_code unknown;
+  const asio::ip::tcp::endpoint client = socket_.remote_endpoint(unknown);
+  const bool is_v6 = client.address().is_v6();
+  record_ = begin_http_record(
+      *server_->calls, parser_.request(),
+      absl::StrCat(is_v6 ? "[" : "", client.address().to_string(), is_v6 ? "]" : "", ":", client.port()));
+  parser_.request().record = record_;
+}
+
+void HttpConnection::end_record() {
+  if (!record_) return;
+  if (record_->http_status == 0) record_->http_status = kClientClosedRequest;
+  record_->end(now());
+  record_.reset();
+}
+
 void HttpConnection::enter_answer(bool request_is_whole) {
+  begin_record();
   phase_ = Phase::kAnswer;
   answer_ = {.request_id = parser_.request_id(),
              .is_http_1_0 = parser_.is_http_1_0(),
@@ -365,6 +387,7 @@ void HttpConnection::dispatch() {
 
 std::optional<HttpRefusal> HttpConnection::refusal(HttpRequest& request) {
   if (passed_gate_ || !server_->gate) return std::nullopt;
+  begin_record();
   auto refused = server_->gate(request);
   passed_gate_ = !refused;
   return refused;
@@ -385,6 +408,7 @@ void HttpConnection::refuse_with(int status, const std::string& body, const Http
 
 void HttpConnection::queue_head(int status, std::string_view content_type, const HttpHeaders& headers,
                                 std::string_view framing) {
+  if (record_) record_->http_status = status;
   absl::StrAppend(&output_, "HTTP/1.1 ", status, " ", absl_view(reason_phrase(status)),
                   "\r\nServer: octet\r\n");
   if (!content_type.empty()) append_header(output_, "Content-Type", content_type);
@@ -485,6 +509,7 @@ void HttpConnection::write_some() {
 
 // The answer is on its way to the client: the next request, or the end.
 void HttpConnection::finish_answer() {
+  end_record();
   if (!answer_.keep_alive || server_->stopping) return linger();
   if (output_.capacity() > kKeptBufferBytes) output_ = {};
   if (in_flight_.capacity() > kKeptBufferBytes) in_flight_ = {};

@@ -28,6 +28,7 @@ struct HttpServerState {
   HttpLimits limits;
   std::shared_ptr<TlsFiles> tls;                    // null: plaintext
   HttpGate gate;                                    // may be empty
+  const CallRecorder* calls;                        // null: calls are not recorded
   std::unordered_set<HttpConnection*> connections;  // each one takes itself out when it is destroyed
   std::vector<char> read_buffer;                    // used and left within one call, as the next
   std::string opened;                               // read_buffer's bytes out of TLS
@@ -66,6 +67,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void await_body();
   // Why the request may not pass; asks the gate once a request.
   std::optional<HttpRefusal> refusal(HttpRequest& request);
+  void begin_record();
+  void end_record();
   void enter_answer(bool request_is_whole);
   void dispatch();
   const HttpHandler* find_handler(const HttpRequest& request, std::string& allowed) const;
@@ -98,6 +101,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Phase phase_ = Phase::kRequest;
   HttpParser::State reading_ = HttpParser::State::kComplete;  // how far the deadline in force reaches
   std::weak_ptr<ConnectionResponder> responder_;              // of the request being answered
+
+  std::shared_ptr<CallRecord> record_;  // of the request being read or answered
 
   bool is_first_request_ = true;
   bool waits_readable_ = false;

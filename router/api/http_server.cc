@@ -132,7 +132,8 @@ std::string_view HttpRequest::header(std::string_view lower_case_name) const {
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& loop,
                                                                const std::string& host, int port,
                                                                Routes routes, HttpLimits limits,
-                                                               std::shared_ptr<TlsFiles> tls, HttpGate gate) {
+                                                               std::shared_ptr<TlsFiles> tls, HttpGate gate,
+                                                               const CallRecorder* calls) {
   absl::StatusOr<tcp::acceptor> acceptor = bind(loop, host, port);
   if (!acceptor.ok()) return acceptor.status();
   error_code error;
@@ -143,6 +144,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context&
                                                         .limits = limits,
                                                         .tls = std::move(tls),
                                                         .gate = std::move(gate),
+                                                        .calls = calls,
                                                         .connections = {},
                                                         .read_buffer = std::vector<char>(kReadBufferBytes),
                                                         .opened = {},

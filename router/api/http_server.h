@@ -20,6 +20,8 @@
 namespace octet::router {
 
 struct ApiKey;
+struct CallRecord;
+class CallRecorder;
 
 struct HttpRequest {
   std::string id;  // the header x-request-id, or made; every answer has it in this header
@@ -29,6 +31,7 @@ struct HttpRequest {
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;         // names in lower case
   std::shared_ptr<const ApiKey> key;                                // null: none was asked for
+  std::shared_ptr<CallRecord> record = nullptr;                     // null: calls are not recorded
   std::string_view header(std::string_view lower_case_name) const;  // empty when absent
 };
 
@@ -85,13 +88,11 @@ class HttpServer {
   // the body, OPTIONS answers Allow.
   using Routes = std::map<std::string, std::map<std::string, HttpHandler>>;  // path -> method -> handler
 
-  // tls: null for plaintext. gate: empty lets all pass. Errors: UNAVAILABLE naming the address when it cannot
-  // be bound.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& loop,
-                                                            const std::string& host, int port, Routes routes,
-                                                            HttpLimits limits,
-                                                            std::shared_ptr<TlsFiles> tls = nullptr,
-                                                            HttpGate gate = {});
+  // tls: null for plaintext. gate: empty lets all pass. calls: records what is answered, null for nothing.
+  // Errors: UNAVAILABLE naming the address when it cannot be bound.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> listen(
+      boost::asio::io_context& loop, const std::string& host, int port, Routes routes, HttpLimits limits,
+      std::shared_ptr<TlsFiles> tls = nullptr, HttpGate gate = {}, const CallRecorder* calls = nullptr);
   virtual ~HttpServer() = default;
   virtual int port() const = 0;
   // Connections that are open, idle ones included.

@@ -18,6 +18,7 @@
 #include "router/api/nemo_request.h"
 #include "router/api/nemo_response.h"
 #include "router/api/renamed_field.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -119,16 +120,16 @@ FieldNames nemo_field_names(const std::string& sentence) {
 }
 
 absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const NemoRequest& parsed, const NemoEnd& end,
-                                                           const std::string& request_id,
-                                                           const Tenant& tenant,
+                                                           const HttpRequest& http_request,
                                                            const ValidationContext& validation) {
   const Time arrival = now();
   std::vector<ValidatedRequest> requests;
   for (const std::string& sentence : parsed.sentences) {
     RequestDraft draft = nemo_draft(parsed, end);
     draft.prompt = sentence;
-    draft.tenant = tenant;
-    draft.request_id = requests.empty() ? request_id : requests.front().request_id;
+    draft.tenant = tenant_of(http_request);
+    draft.record = http_request.record;
+    draft.request_id = requests.empty() ? http_request.id : requests.front().request_id;
     draft.seed = requests.empty() ? parsed.random_seed : requests.front().sampling.seed + requests.size();
     absl::StatusOr<ValidatedRequest> request = validate(std::move(draft), validation, arrival);
     if (!request.ok()) {
@@ -143,6 +144,7 @@ absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const NemoRequest& pa
 
 void generate(ServiceContext& context, const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
   const auto answer = [&](int http, const absl::Status& status, std::string body) {
+    if (request.record) request.record->status = status;
     context.metrics.count_request(kApi, outcome_label(status));
     responder->send(http, kJson, std::move(body), error_headers(status));
   };
@@ -157,7 +159,7 @@ void generate(ServiceContext& context, const HttpRequest& request, std::shared_p
     return answer(503, validation.status(), nemo_failure(std::string(validation.status().message())));
   }
   NemoEnd end = resolve_end_strings(parsed->end_strings, *context.tokenizer);
-  auto requests = validate_all(*parsed, end, request.id, tenant_of(request), *validation);
+  auto requests = validate_all(*parsed, end, request, *validation);
   if (!requests.ok()) {
     return answer(http_status(requests.status()), requests.status(),
                   nemo_refusal(std::string(requests.status().message())));

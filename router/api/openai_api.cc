@@ -48,11 +48,12 @@ std::string percent_decoded(std::string_view text) {
   return out;
 }
 
-void send_model(ServiceContext& context, HttpResponder& responder, const std::optional<std::string>& name) {
+void send_model(ServiceContext& context, const HttpRequest& request, HttpResponder& responder,
+                const std::optional<std::string>& name) {
   const auto validation = validation_context(context);
   absl::Status status = validation.status();
   if (status.ok() && name) status = check_model(*name, validation->model);
-  if (!status.ok()) return send_openai_error(context, responder, status);
+  if (!status.ok()) return send_openai_error(context, request, responder, status);
   const json::object model = model_object(validation->model);
   const json::object answer = name ? model : json::object{{"object", "list"}, {"data", json::array{model}}};
   responder.send(200, "application/json", json_text(answer));
@@ -83,13 +84,13 @@ void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context) {
       serve_tokenizer_info(context, *responder);
     };
   }
-  routes["/v1/models"]["GET"] = [&context](const HttpRequest&,
+  routes["/v1/models"]["GET"] = [&context](const HttpRequest& request,
                                            const std::shared_ptr<HttpResponder>& responder) {
-    send_model(context, *responder, std::nullopt);
+    send_model(context, request, *responder, std::nullopt);
   };
   routes["/v1/models/*"]["GET"] = [&context](const HttpRequest& request,
                                              const std::shared_ptr<HttpResponder>& responder) {
-    send_model(context, *responder,
+    send_model(context, request, *responder,
                percent_decoded(std::string_view(request.path).substr(kModelPath.size())));
   };
 }

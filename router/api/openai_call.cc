@@ -9,6 +9,7 @@
 
 #include "router/api/error_mapping.h"
 #include "router/api/json_text.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -142,10 +143,11 @@ void OpenAiCall::send_whole(const GenerationUsage& usage) {
   responder().send(200, kJson, json_text(answer), answer_headers(options_.request_id));
 }
 
-void send_openai_error(ServiceContext& context, HttpResponder& responder, const absl::Status& status,
-                       const std::string& request_id) {
+void send_openai_error(ServiceContext& context, const HttpRequest& request, HttpResponder& responder,
+                       const absl::Status& status) {
+  if (request.record) request.record->status = status;
   context.metrics.count_request(kApi, outcome_label(status));
-  send_error(responder, status, request_id);
+  send_error(responder, status, "");
 }
 
 std::string request_id_of(const HttpRequest& request, const std::string& in_body) {

@@ -54,8 +54,8 @@ class OpenAiCall : public GenerationCall {
 };
 
 // Sends a refusal, and counts it.
-void send_openai_error(ServiceContext& context, HttpResponder& responder, const absl::Status& status,
-                       const std::string& request_id = "");
+void send_openai_error(ServiceContext& context, const HttpRequest& request, HttpResponder& responder,
+                       const absl::Status& status);
 
 // The id of a request: its own "request_id", or the one it came with.
 std::string request_id_of(const HttpRequest& request, const std::string& in_body);

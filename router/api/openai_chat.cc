@@ -10,6 +10,7 @@
 #include "router/api/openai_response.h"
 #include "router/api/openai_tools.h"
 #include "router/api/tool_call_parser.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -143,7 +144,9 @@ class ChatCall final : public OpenAiCall {
 
 void serve_chat_completions(ServiceContext& context, const HttpRequest& request,
                             std::shared_ptr<HttpResponder> responder) {
-  const auto refuse = [&](const absl::Status& status) { send_openai_error(context, *responder, status); };
+  const auto refuse = [&](const absl::Status& status) {
+    send_openai_error(context, request, *responder, status);
+  };
   const auto body = parse_json_object(request.body);
   if (!body.ok()) return refuse(body.status());
   auto parsed = parse_chat_request(*body);
@@ -152,12 +155,14 @@ void serve_chat_completions(ServiceContext& context, const HttpRequest& request,
   if (!validation.ok()) return refuse(validation.status());
   parsed->draft.request_id = request_id_of(request, parsed->draft.request_id);
   parsed->draft.tenant = tenant_of(request);
+  parsed->draft.record = request.record;
   auto validated = validate(std::move(parsed->draft), *validation, now());
   if (!validated.ok()) return refuse(renamed_field(validated.status(), openai_field_names()));
 
   const char* object = parsed->stream.stream ? "chat.completion.chunk" : "chat.completion";
   const OpenAiOptions options =
       openai_options("chatcmpl-", object, *validated, validation->model, parsed->stream);
+  if (request.record) request.record->response_id = options.head.id;
   if (parsed->tools.any() && parsed->tools.at_most_one) validated->stop.emplace_back(kToolCallEnd);
   const auto chat = std::make_shared<ChatCall>(context, std::move(responder), options, *validated,
                                                std::move(parsed->tools));

@@ -11,6 +11,7 @@
 #include "router/api/openai_call.h"
 #include "router/api/openai_request.h"
 #include "router/api/openai_response.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -143,7 +144,9 @@ std::vector<AnsweredPrompt> answered_prompts(const CompletionRequest& parsed,
 
 void serve_completions(ServiceContext& context, const HttpRequest& request,
                        std::shared_ptr<HttpResponder> responder) {
-  const auto refuse = [&](const absl::Status& status) { send_openai_error(context, *responder, status); };
+  const auto refuse = [&](const absl::Status& status) {
+    send_openai_error(context, request, *responder, status);
+  };
   const auto body = parse_json_object(request.body);
   if (!body.ok()) return refuse(body.status());
   auto parsed = parse_completion_request(*body);
@@ -152,12 +155,14 @@ void serve_completions(ServiceContext& context, const HttpRequest& request,
   if (!validation.ok()) return refuse(validation.status());
   parsed->draft.request_id = request_id_of(request, parsed->draft.request_id);
   parsed->draft.tenant = tenant_of(request);
+  parsed->draft.record = request.record;
   auto requests = validate_all(*parsed, *validation);
   if (!requests.ok()) return refuse(requests.status());
 
   const ValidatedRequest& first = requests->front();
   OpenAiOptions options =
       openai_options("cmpl-", "text_completion", first, validation->model, parsed->stream);
+  if (request.record) request.record->response_id = options.head.id;
   CompletionCall::Format format{.echo = parsed->echo, .logprobs = {}, .prompt_logprobs = {}};
   if (parsed->num_returned) options.returned_per_prompt = static_cast<uint32_t>(*parsed->num_returned);
   if (parsed->logprobs) format.logprobs = first.logprobs;

@@ -70,7 +70,9 @@ absl::StatusOr<json::object> detokenize(const json::object& object, const Valida
 template <typename Method>
 void answer_at_once(ServiceContext& context, const HttpRequest& request, HttpResponder& responder,
                     Method method) {
-  const auto refuse = [&](const absl::Status& status) { send_openai_error(context, responder, status); };
+  const auto refuse = [&](const absl::Status& status) {
+    send_openai_error(context, request, responder, status);
+  };
   const auto body = parse_json_object(request.body);
   if (!body.ok()) return refuse(body.status());
   const auto validation = validation_context(context);

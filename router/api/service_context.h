@@ -12,6 +12,7 @@
 namespace octet::router {
 
 class Access;
+class CallRecorder;
 
 struct ServiceContext {
   boost::asio::io_context& loop;  // one thread runs it and owns all request state
@@ -22,6 +23,7 @@ struct ServiceContext {
   // Empty until the first pipeline is ready; the model that requests are checked against.
   std::function<ValidationContext()> validation;  // safe from any thread once a pipeline was ready
   Access* access = nullptr;                       // null: no API key is asked for
+  const CallRecorder* calls = nullptr;            // null: calls are not recorded
 };
 
 }  // namespace octet::router

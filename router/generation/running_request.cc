@@ -31,6 +31,20 @@ absl::Status lead_error(const v1::SequenceOutput& output) {
   }
 }
 
+const char* name_of(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kCancelled:
+      return "cancelled";
+  }
+  return "";
+}
+
 TokenLogprob to_token(const v1::ScoredToken& scored) {
   TokenLogprob token{.token = scored.token_id(), .logprob = scored.logprob(), .top = {}};
   const int num_top = std::min(scored.top_token_ids_size(), scored.top_logprobs_size());
@@ -86,11 +100,23 @@ RunningRequest::RunningRequest(const Surroundings& surroundings, ValidatedReques
 
 RunningRequest::~RunningRequest() {
   end_sequences();
+  if (request_.record) record_end();
+}
+
+void RunningRequest::record_end() {
+  track_.prompt_tokens = usage_.prompt_tokens;
+  track_.cached_tokens = usage_.cached_tokens;
+  track_.output_tokens = usage_.completion_tokens;
+  for (const auto& sequence : sequences_) {
+    if (!sequence->finished) track_.output_tokens += sequence->choice.num_tokens();
+  }
+  request_.record->add(track_);
 }
 
 absl::Status RunningRequest::start(PipelineId pipeline) {
   const Time start_time = now();
   if (request_.deadline <= start_time) return deadline_exceeded();
+  track_.start = start_time;
   for (uint32_t i = 0; i < request_.num_choices; ++i) {
     sequences_.push_back(std::make_unique<Sequence>(*this, i));
     sequences_.back()->handle = surroundings_.pipelines.start(
@@ -203,6 +229,7 @@ void RunningRequest::finish(Sequence& sequence, FinishReason reason) {
   if (const auto handle = std::exchange(sequence.handle, std::nullopt))
     surroundings_.pipelines.cancel(*handle);
   sequence.finished = true;
+  if (request_.record) track_.finish_reasons.emplace_back(name_of(reason));
   usage_.completion_tokens += sequence.choice.num_tokens();
   send(sequence.choice.finish(reason));
   if (++num_finished_ < request_.num_choices || !sink_) return;
@@ -224,7 +251,10 @@ void RunningRequest::send(Piece piece) {
 
 void RunningRequest::observe_tokens(Sequence& sequence, int num_tokens) {
   const Time time = now();
-  if (!has_tokens_) surroundings_.metrics.time_to_first_token_seconds.Observe(seconds(time - arrival_));
+  if (!has_tokens_) {
+    surroundings_.metrics.time_to_first_token_seconds.Observe(seconds(time - arrival_));
+    track_.first_token = time;
+  }
   has_tokens_ = true;
   if (sequence.last_tokens) {
     surroundings_.metrics.inter_token_latency_seconds.Observe(seconds(time - *sequence.last_tokens) /

@@ -13,6 +13,7 @@
 #include "router/metrics.h"
 #include "router/request/validated_request.h"
 #include "router/routing/pipeline.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 
@@ -59,6 +60,8 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
   void send(Piece piece);
   void observe_tokens(Sequence& sequence, int num_tokens);
   void end_sequences();
+  // Tells the call's record how it went.
+  void record_end();
   // Whether pieces may go out: prompt log-probabilities come before all of them.
   bool may_send() const { return !request_.prompt_logprobs || prompt_logprobs_sent_; }
 
@@ -78,6 +81,7 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
   uint32_t num_finished_ = 0;
   bool has_tokens_ = false;
   GenerationUsage usage_;
+  GenerationTrack track_;  // for the call's record; its counts are filled in at the end
 };
 
 // What a request ends with whose deadline passed before its first token.

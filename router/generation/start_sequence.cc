@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "octet/v1/pipeline.pb.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -57,6 +58,10 @@ v1::StartSequence start_sequence(const ValidatedRequest& request, uint32_t choic
   }
   start.set_priority(request.priority);
   start.set_cache_salt(request.tenant.name);
+  if (const TraceContext* span = request.record ? context_of(*request.record) : nullptr) {
+    start.set_traceparent(traceparent_of(*span));
+    start.set_tracestate(span->state);
+  }
   return start;
 }
 

@@ -18,6 +18,8 @@
 
 namespace octet::router {
 
+struct CallRecord;
+
 // How repetition_penalty changes the logits of tokens seen before.
 enum class RepetitionRule {
   kDivideOrMultiply,  // positive logits are divided, negative ones multiplied (generation.proto)
@@ -69,7 +71,8 @@ struct RequestDraft {
   // What structured_output was compiled to before, for another prompt of the same request.
   std::shared_ptr<const std::string> automaton;
 
-  Tenant tenant;  // the API's to fill in, not the client's
+  Tenant tenant;                       // the API's to fill in, not the client's
+  std::shared_ptr<CallRecord> record;  // of the call; null: calls are not recorded
   std::optional<int64_t> priority;
   std::string session;  // empty: none
 };

@@ -10,6 +10,7 @@
 #include "router/request/validate_sampling.h"
 #include "router/request/validated_request.h"
 #include "router/tokenizer/detokenizer.h"
+#include "router/tracing/call_record.h"
 
 namespace octet::router {
 namespace {
@@ -194,6 +195,19 @@ absl::StatusOr<Time> deadline(std::optional<double> timeout_seconds, const Reque
   return now + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(*timeout));
 }
 
+void record_request(const ValidatedRequest& request, const ModelInfo& model, CallRecord& record) {
+  record.origin.request_id = request.request_id;
+  record.response_id = request.request_id;
+  record.model = model.name;
+  if (record.parameters) return;
+  record.parameters = {.temperature = request.sampling.temperature,
+                       .top_p = request.sampling.top_p,
+                       .top_k = request.sampling.top_k,
+                       .seed = request.sampling.seed,
+                       .max_tokens = request.max_tokens,
+                       .num_choices = request.num_choices};
+}
+
 }  // namespace
 
 absl::Status check_model(std::string_view model, const ModelInfo& served) {
@@ -246,6 +260,8 @@ absl::StatusOr<ValidatedRequest> validate(RequestDraft draft, const ValidationCo
   if (!status.ok()) return status;
   status = read_structured_output(draft, context, request);
   if (!status.ok()) return status;
+  if (draft.record) record_request(request, context.model, *draft.record);
+  request.record = std::move(draft.record);
   return request;
 }
 

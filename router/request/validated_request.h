@@ -70,8 +70,9 @@ struct ValidatedRequest {
   std::optional<OutputConstraint> constraint;
   Time deadline = kNoDeadline;
   Tenant tenant;
-  int32_t priority = 0;  // lower runs first; within kMinPriority and kMaxPriority
-  std::string session;   // requests of one go to one pipeline while they can; empty: none
+  int32_t priority = 0;                // lower runs first; within kMinPriority and kMaxPriority
+  std::string session;                 // requests of one go to one pipeline while they can; empty: none
+  std::shared_ptr<CallRecord> record;  // of the call; null: calls are not recorded
 };
 
 // Limits of one router, from flags.
@@ -99,7 +100,8 @@ struct ValidationContext {
   RequestLimits limits;
 };
 
-// Checks every field, tokenises the prompt, fills in defaults, draws a seed and a request id when absent.
+// Checks every field, tokenises the prompt, fills in defaults, draws a seed and a request id when absent,
+// and tells the record what is asked for.
 // Errors: invalid_field() with the name of generation.proto, the limit and the given value, never with a
 // prompt's or a stop string's text; NOT_FOUND for another model; FAILED_PRECONDITION when the tokenizer has
 // more pieces than the model. The prompt's field is "prompt" for text and token ids, "messages",
