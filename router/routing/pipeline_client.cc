@@ -4,17 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/grpc_server.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "octet/v1/pipeline.grpc.pb.h"
-#include "router/routing/loop_stream.h"
-#include "router/routing/submit_stream.h"
+#include "octet/v1/pipeline.pb.h"
 
 namespace octet::router {
 namespace {
-
-using WatchStream = LoopStream<grpc::ClientReadReactor<v1::WatchResponse>, v1::WatchResponse>;
 
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
 
@@ -27,14 +22,6 @@ bool is_done(const std::shared_future<void>& stream) {
 }
 
 }  // namespace
-
-struct PipelineClient::Connection {
-  std::unique_ptr<v1::Pipeline::Stub> stub;
-  v1::WatchRequest watch_request;
-  std::shared_ptr<WatchStream> watch;
-  std::shared_ptr<SubmitStream> submit;  // once the pipeline was ready
-  bool has_news = false;                 // the lead has answered
-};
 
 PipelineClient::PipelineClient(boost::asio::io_context& loop, std::string address,
                                const PipelineClientOptions& options, Owner owner)
@@ -63,26 +50,19 @@ bool PipelineClient::disconnected() const {
 
 void PipelineClient::connect() {
   std::erase_if(closing_, is_done);
-  connection_ = std::make_unique<Connection>();
-  // A new channel each time: no back-off of its own, and the name is resolved again.
-  connection_->stub = v1::Pipeline::NewStub(internal_channel(address_, options_.cluster.get()));
-  connection_->watch_request.set_interval_ms(static_cast<uint32_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(options_.watch_interval).count()));
-  connection_->watch_request.set_with_prefix_digest(true);
-  connection_->watch = std::make_shared<WatchStream>(
-      loop_, WatchStream::Events{
-                 [this](const v1::WatchResponse& state) { on_watch(state); },
-                 [this](const grpc::Status& status) { lose(loggable(status.error_message(), 256)); }});
-  connection_->stub->async()->Watch(connection_->watch->context(), &connection_->watch_request,
-                                    connection_->watch.get());
-  connection_->watch->open();
+  has_news_ = false;
+  connection_ =
+      options_.connect(loop_, address_, options_.watch_interval,
+                       {.on_watch = [this](const v1::WatchResponse& state) { on_watch(state); },
+                        .on_outputs = [this](const v1::SubmitResponse& response) { on_outputs(response); },
+                        .on_end = [this](const std::string& reason) { lose(reason); }});
   expect_news();
 }
 
 void PipelineClient::on_watch(const v1::WatchResponse& state) {
   expect_news();
   num_failures_ = 0;
-  connection_->has_news = true;
+  has_news_ = true;
   take_load(state);
 
   bool usable = state.state() == v1::PIPELINE_STATE_READY;
@@ -94,7 +74,7 @@ void PipelineClient::on_watch(const v1::WatchResponse& state) {
       spdlog::error("pipeline {} is not used: {}", address_, loggable(refusal, 512));
     refusal_ = refusal;
   }
-  if (usable && !connection_->submit) open_submit();
+  if (usable) connection_->open_submit();
   if (usable && !ready_) spdlog::info("pipeline {} is ready, epoch {}", address_, state.epoch());
   if (!usable && ready_) spdlog::warn("pipeline {} takes no sequences now", address_);
   set_ready(usable);
@@ -137,16 +117,6 @@ void PipelineClient::forget(Sequence& sequence) {
   forget_prompt(sequence);
 }
 
-void PipelineClient::open_submit() {
-  const auto submit = std::make_shared<SubmitStream>(
-      loop_, SubmitStream::Events{
-                 [this](const v1::SubmitResponse& response) { on_outputs(response); },
-                 [this](const grpc::Status& status) { lose(loggable(status.error_message(), 256)); }});
-  connection_->submit = submit;
-  connection_->stub->async()->Submit(submit->context(), submit.get());
-  submit->open();
-}
-
 void PipelineClient::start(v1::StartSequence sequence, SequenceEvents& events) {
   const auto num_tokens =
       static_cast<uint64_t>(sequence.prompt_tokens_size()) + sequence.generated_tokens_size();
@@ -154,14 +124,14 @@ void PipelineClient::start(v1::StartSequence sequence, SequenceEvents& events) {
                      Sequence{.events = &events, .num_prompt_tokens = num_tokens, .num_tokens = num_tokens});
   num_own_prompt_tokens_ += num_tokens;
   if (num_free_tokens_) *num_free_tokens_ -= static_cast<int64_t>(num_tokens);
-  connection_->submit->start(std::move(sequence));
+  connection_->start(std::move(sequence));
 }
 
 void PipelineClient::cancel(uint64_t sequence_id) {
   auto sequence = sequences_.extract(sequence_id);
   if (!sequence) return;
   forget(sequence.mapped());
-  if (connection_ && connection_->submit) connection_->submit->cancel(sequence_id);
+  if (connection_) connection_->cancel(sequence_id);
 }
 
 void PipelineClient::on_outputs(const v1::SubmitResponse& response) {
@@ -184,7 +154,7 @@ void PipelineClient::on_outputs(const v1::SubmitResponse& response) {
 
 void PipelineClient::lose(const std::string& reason) {
   if (!connection_) return;
-  if (connection_->has_news) {
+  if (has_news_) {
     spdlog::warn("pipeline {} is lost with {} sequences: {}", address_, sequences_.size(), reason);
   } else if (num_failures_ == 0) {
     spdlog::warn("pipeline {} cannot be reached, trying on: {}", address_, reason);
@@ -208,12 +178,7 @@ void PipelineClient::close_connection() {
   if (!connection_) return;
   const auto connection = std::move(connection_);
   silence_timer_.cancel();
-  closing_.push_back(connection->watch->done());
-  connection->watch->close();
-  if (connection->submit) {
-    closing_.push_back(connection->submit->done());
-    connection->submit->close();
-  }
+  for (std::shared_future<void>& stream : connection->close()) closing_.push_back(std::move(stream));
 }
 
 void PipelineClient::expect_news() {

@@ -15,15 +15,10 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
-#include "base/credentials.h"
+#include "router/routing/lead_connection.h"
 #include "router/routing/pipeline.h"
 #include "router/routing/prefix_index.h"
 #include "router/routing/selector.h"
-
-namespace octet::v1 {
-class SubmitResponse;
-class WatchResponse;
-}  // namespace octet::v1
 
 namespace octet::router {
 
@@ -35,7 +30,7 @@ struct PipelineClientOptions {
   // Between two attempts to connect: doubles from the first to the last, and half of it is random.
   Duration min_backoff = std::chrono::milliseconds(100);
   Duration max_backoff = std::chrono::seconds(5);
-  std::shared_ptr<TlsFiles> cluster;  // null: no TLS towards leads
+  ConnectToLead connect = connect_by_grpc(nullptr);
 };
 
 // Event loop only, or after the loop has stopped. Not destroyed inside its own callbacks.
@@ -74,8 +69,6 @@ class PipelineClient {
   void cancel(uint64_t sequence_id);
 
  private:
-  struct Connection;
-
   // A sequence of this router that the pipeline has.
   struct Sequence {
     SequenceEvents* events = nullptr;
@@ -90,7 +83,6 @@ class PipelineClient {
   // A sequence has ended, and its blocks are or will be free.
   void forget(Sequence& sequence);
   void on_outputs(const v1::SubmitResponse& response);
-  void open_submit();
   // The connection is no more: its sequences are lost, another is tried after a while.
   void lose(const std::string& reason);
   void close_connection();
@@ -106,7 +98,8 @@ class PipelineClient {
   boost::asio::steady_timer backoff_timer_;
   std::minstd_rand random_;
 
-  std::unique_ptr<Connection> connection_;
+  std::unique_ptr<LeadConnection> connection_;
+  bool has_news_ = false;                          // the lead has answered on this connection
   std::vector<std::shared_future<void>> closing_;  // streams that gRPC may still hold
   std::unordered_map<uint64_t, Sequence> sequences_;
   bool ready_ = false;
