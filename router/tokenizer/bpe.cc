@@ -1,7 +1,9 @@
 #include "router/tokenizer/bpe.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <queue>
+#include <span>
 #include <utility>
 
 #include "base/utf8.h"
@@ -26,16 +28,16 @@ class BpeEncoder::Merging {
   Merging(const BpeEncoder& encoder, std::string_view text, std::vector<Symbol>& symbols)
       : encoder_(encoder), text_(text), symbols_(symbols) {}
 
-  // Word by word where no merge can cross from one word to the next: many small queues are faster than one.
-  void run() {
-    for (size_t i = 1; i < symbols_.size(); ++i) {
-      if (encoder_.spaces_begin_pieces_ && begins_word(i)) {
-        merge_all();
-      } else {
-        consider(i - 1, i);
-      }
+  // Merges the symbols of one word, which becomes a list of its own.
+  void run(size_t begin, size_t end) {
+    symbols_[begin].previous = kNone;
+    symbols_[end - 1].next = kNone;
+    for (size_t i = begin + 1; i < end; ++i) consider(i - 1, i);
+    while (!pairs_.empty()) {
+      const Pair pair = pairs_.top();
+      pairs_.pop();
+      if (still_holds(pair)) merge(pair);
     }
-    merge_all();
   }
 
   // The pieces that a merged piece stands for: itself, or for one of the kind unused those that it was merged
@@ -61,19 +63,6 @@ class BpeEncoder::Merging {
       return score != other.score ? score < other.score : left > other.left;
     }
   };
-
-  bool is_space(size_t symbol) const {
-    return text_.substr(symbols_[symbol].begin).starts_with(kSpaceSymbol);
-  }
-  bool begins_word(size_t symbol) const { return is_space(symbol) && !is_space(symbol - 1); }
-
-  void merge_all() {
-    while (!pairs_.empty()) {
-      const Pair pair = pairs_.top();
-      pairs_.pop();
-      if (still_holds(pair)) merge(pair);
-    }
-  }
 
   void consider(size_t left, size_t right) {
     if (left == kNone || right == kNone || symbols_[left].is_frozen || symbols_[right].is_frozen) return;
@@ -125,6 +114,8 @@ BpeEncoder::BpeEncoder(const SentencePieceModel& model, const SpecialPieces& spe
     if (piece.kind == PieceKind::kUnknown) unknown_id_ = id;
     if (piece.kind == PieceKind::kByte && model.byte_fallback) byte_ids_[*byte_of_piece(piece.text)] = id;
   }
+  // Without byte pieces an unknown character is one with those before it, of another word even.
+  if (spaces_begin_pieces_ && model.byte_fallback) words_ = std::make_unique<WordCache>();
 }
 
 std::optional<uint32_t> BpeEncoder::find(std::string_view piece) const {
@@ -134,8 +125,9 @@ std::optional<uint32_t> BpeEncoder::find(std::string_view piece) const {
 }
 
 std::vector<BpeEncoder::Symbol> BpeEncoder::split(const NormalizedText& text) const {
-  std::vector<Symbol> symbols;
   const std::string_view all = text.text;
+  std::vector<Symbol> symbols;
+  symbols.reserve(all.size());
   ByteRanges::Walk plain(text.plain);
   auto literal = text.literals.begin();
   for (size_t at = 0; at < all.size();) {
@@ -172,14 +164,45 @@ void BpeEncoder::append(std::string_view piece, std::optional<uint32_t> id, Outp
   }
 }
 
-std::vector<uint32_t> BpeEncoder::encode(const NormalizedText& text) const {
-  std::vector<Symbol> symbols = split(text);
-  Merging merging(*this, text.text, symbols);
-  merging.run();
+// The end of the symbols that merges can join with the one at begin: the next word's beginning, or
+// everything.
+size_t BpeEncoder::word_end(std::string_view text, const std::vector<Symbol>& symbols, size_t begin) const {
+  if (!spaces_begin_pieces_) return symbols.size();
+  const auto is_space = [&](size_t i) { return text.substr(symbols[i].begin).starts_with(kSpaceSymbol); };
+  size_t end = begin + 1;
+  while (end < symbols.size() && (!is_space(end) || is_space(end - 1))) ++end;
+  return end;
+}
+
+std::vector<uint32_t> BpeEncoder::encode(const NormalizedText& normalized) const {
+  const std::string_view text = normalized.text;
+  std::vector<Symbol> symbols = split(normalized);
+  Merging merging(*this, text, symbols);
   Output output;
+  for (size_t begin = 0; begin < symbols.size();) {
+    const size_t end = word_end(text, symbols, begin);
+    const size_t end_byte = end < symbols.size() ? symbols[end].begin : text.size();
+    const std::string_view word = text.substr(symbols[begin].begin, end_byte - symbols[begin].begin);
+    const bool is_known_by_itself =
+        words_ && std::none_of(symbols.begin() + static_cast<std::ptrdiff_t>(begin),
+                               symbols.begin() + static_cast<std::ptrdiff_t>(end),
+                               [](const Symbol& symbol) { return symbol.is_frozen; });
+    if (!is_known_by_itself || !words_->find(word, output.ids)) {
+      const size_t num_before = output.ids.size();
+      merging.run(begin, end);
+      append_word(merging, text, symbols, begin, output);
+      if (is_known_by_itself) words_->keep(word, std::span(output.ids).subspan(num_before));
+    }
+    begin = end;
+  }
+  return std::move(output.ids);
+}
+
+void BpeEncoder::append_word(const Merging& merging, std::string_view text,
+                             const std::vector<Symbol>& symbols, size_t begin, Output& output) const {
   std::vector<std::string_view> pieces;
-  for (size_t i = symbols.empty() ? kNone : 0; i != kNone; i = symbols[i].next) {
-    const std::string_view piece = std::string_view(text.text).substr(symbols[i].begin, symbols[i].num_bytes);
+  for (size_t i = begin; i != kNone; i = symbols[i].next) {
+    const std::string_view piece = text.substr(symbols[i].begin, symbols[i].num_bytes);
     if (symbols[i].is_frozen) {
       append(piece, symbols[i].id, output);
       continue;
@@ -188,7 +211,6 @@ std::vector<uint32_t> BpeEncoder::encode(const NormalizedText& text) const {
     merging.unfold(piece, pieces);
     for (const std::string_view part : pieces) append(part, find(part), output);
   }
-  return std::move(output.ids);
 }
 
 }  // namespace octet::router

@@ -2,14 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/sentencepiece_model.h"
 #include "router/tokenizer/normalizer.h"
 #include "router/tokenizer/special_pieces.h"
+#include "router/tokenizer/word_cache.h"
 
 namespace octet::router {
 
@@ -42,13 +44,18 @@ class BpeEncoder {
   std::optional<uint32_t> find(std::string_view piece) const;
   // id: of the piece; empty: there is none, so its bytes are spelled.
   void append(std::string_view piece, std::optional<uint32_t> id, Output& output) const;
+  size_t word_end(std::string_view text, const std::vector<Symbol>& symbols, size_t begin) const;
+  // What the symbols of the word at begin have become.
+  void append_word(const Merging& merging, std::string_view text, const std::vector<Symbol>& symbols,
+                   size_t begin, Output& output) const;
 
   const SentencePieceModel& model_;
   const SpecialPieces& specials_;
-  std::unordered_map<std::string_view, uint32_t> pieces_;  // those that text can become; views of model_
-  std::vector<uint32_t> byte_ids_;                         // [256], or empty without byte fallback
+  absl::flat_hash_map<std::string_view, uint32_t> pieces_;  // those that text can become; views of model_
+  std::vector<uint32_t> byte_ids_;                          // [256], or empty without byte fallback
   uint32_t unknown_id_ = 0;
-  bool spaces_begin_pieces_ = true;  // no piece holds a space after something else
+  bool spaces_begin_pieces_ = true;   // no piece holds a space after something else
+  std::unique_ptr<WordCache> words_;  // null where a word's ids depend on what stands around it
 };
 
 }  // namespace octet::router
