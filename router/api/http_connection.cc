@@ -69,12 +69,11 @@ void append_header(std::string& out, std::string_view name, std::string_view val
 // The half of a connection that a handler holds, for one request.
 class ConnectionResponder final : public HttpResponder {
  public:
-  ConnectionResponder(std::weak_ptr<HttpConnection> connection, asio::io_context& loop)
+  ConnectionResponder(std::shared_ptr<HttpConnection> connection, asio::io_context& loop)
       : connection_(std::move(connection)), loop_(loop) {}
 
   ~ConnectionResponder() override {
-    if (state_ == State::kDone) return;
-    if (const auto connection = connection_.lock()) connection->abandon(state_ == State::kStreaming);
+    if (state_ != State::kDone) connection_->abandon(state_ == State::kStreaming);
   }
 
   void send(int status, std::string content_type, std::string body, HttpHeaders headers) override {
@@ -132,11 +131,10 @@ class ConnectionResponder final : public HttpResponder {
 
   template <typename Call>
   void on_connection(Call call) {
-    const auto connection = connection_.lock();
-    if (connection) connection->guarded([&] { call(*connection); });
+    connection_->guarded([&] { call(*connection_); });
   }
 
-  const std::weak_ptr<HttpConnection> connection_;
+  const std::shared_ptr<HttpConnection> connection_;
   asio::io_context& loop_;
   State state_ = State::kFresh;
   bool lost_ = false;
@@ -231,8 +229,7 @@ std::optional<std::string_view> HttpConnection::opened(std::string_view bytes) {
   if (writing_ && tls_output_.size() > kMaxTlsAnswerBytes)
     status = absl::UnavailableError("tls: reads nothing");
   if (status.ok()) {
-    flush();
-    if (phase_ == Phase::kClosed) return std::nullopt;
+    flush_soon();
     return server_->opened;
   }
   spdlog::debug("http: {}", text_of(status));
@@ -294,7 +291,7 @@ void HttpConnection::await_body() {
   if (!parser_.expects_continue() || sent_continue_) return;
   sent_continue_ = true;
   output_ += "HTTP/1.1 100 Continue\r\n\r\n";
-  flush();
+  flush_soon();
 }
 
 // ---- Requests
@@ -369,7 +366,7 @@ void HttpConnection::dispatch() {
     send(refused->status, kJson, refused->body, refused->headers);
     return wait_readable();
   }
-  const auto responder = std::make_shared<ConnectionResponder>(weak_from_this(), server_->loop);
+  const auto responder = std::make_shared<ConnectionResponder>(shared_from_this(), server_->loop);
   responder_ = responder;
   try {
     (*handler)(request, responder);
@@ -431,14 +428,14 @@ void HttpConnection::send(int status, std::string_view content_type, std::string
   queue_head(status, content_type, headers, length);
   if (!answer_.omits_body) output_ += body;
   answer_.is_whole = true;
-  flush();
+  flush_soon();
 }
 
 void HttpConnection::start_stream(int status, std::string_view content_type, const HttpHeaders& headers) {
   if (phase_ != Phase::kAnswer) return;
   if (answer_.is_http_1_0) answer_.keep_alive = false;  // the body ends where the connection does
   queue_head(status, content_type, headers, answer_.is_http_1_0 ? "" : "Transfer-Encoding: chunked\r\n");
-  flush();
+  flush_soon();
 }
 
 void HttpConnection::write(std::string_view bytes) {
@@ -450,7 +447,7 @@ void HttpConnection::write(std::string_view bytes) {
   } else {
     absl::StrAppend(&output_, absl::Hex(bytes.size()), "\r\n", absl_view(bytes), "\r\n");
   }
-  flush();
+  flush_soon();
 }
 
 void HttpConnection::end_stream() {
@@ -459,7 +456,7 @@ void HttpConnection::end_stream() {
   answer_.is_whole = true;
   // A close-delimited body may have been written whole before its end was known.
   if (output_.empty() && !writing_) return finish_answer();
-  flush();
+  flush_soon();
 }
 
 // A handler let go of the request without an answer.
@@ -471,8 +468,18 @@ void HttpConnection::abandon(bool started) {
   });
 }
 
+// What a turn of the loop writes goes out together at its end, and no handler is called from inside another.
+void HttpConnection::flush_soon() {
+  if (writing_ || will_flush_ || !has_output()) return;
+  will_flush_ = true;
+  asio::post(server_->loop, [self = shared_from_this()] {
+    self->will_flush_ = false;
+    self->guarded([&] { self->flush(); });
+  });
+}
+
 void HttpConnection::flush() {
-  if (writing_ || (output_.empty() && tls_output_.empty())) return;
+  if (writing_ || !has_output()) return;
   in_flight_.clear();
   if (tls_) {
     in_flight_.swap(tls_output_);
@@ -486,24 +493,27 @@ void HttpConnection::flush() {
 }
 
 void HttpConnection::write_some() {
+  error_code error;
+  while (num_written_ < in_flight_.size() && !error) {
+    num_written_ += socket_.write_some(asio::buffer(in_flight_) + num_written_, error);
+  }
+  if (error == asio::error::would_block || error == asio::error::interrupted) return wait_writable();
+  if (error) return drop();
+  in_flight_.clear();
+  num_written_ = 0;
+  if (has_output()) return flush_soon();
+  if (phase_ == Phase::kLinger) return end_sending();
+  if (phase_ != Phase::kAnswer) return;
+  disarm();
+  if (answer_.is_whole) finish_answer();
+}
+
+void HttpConnection::wait_writable() {
   writing_ = true;
   if (phase_ == Phase::kAnswer) arm(server_->limits.write_timeout);
-  const auto rest = asio::buffer(in_flight_) + num_written_;
-  socket_.async_write_some(rest, [self = shared_from_this()](error_code error, size_t num_bytes) {
+  socket_.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](error_code) {
     self->writing_ = false;
-    self->guarded([&] {
-      if (self->phase_ == Phase::kClosed) return;
-      if (error) return self->drop();
-      self->num_written_ += num_bytes;
-      if (self->num_written_ < self->in_flight_.size()) return self->write_some();
-      self->in_flight_.clear();
-      self->num_written_ = 0;
-      if (!self->output_.empty() || !self->tls_output_.empty()) return self->flush();
-      if (self->phase_ == Phase::kLinger) return self->end_sending();
-      if (self->phase_ != Phase::kAnswer) return;
-      self->disarm();
-      if (self->answer_.is_whole) self->finish_answer();
-    });
+    if (self->phase_ != Phase::kClosed) self->guarded([&] { self->write_some(); });
   });
 }
 
@@ -525,8 +535,11 @@ void HttpConnection::linger() {
   phase_ = Phase::kLinger;
   arm(kLingerTimeout);
   if (tls_) tls_->close(tls_output_);
-  flush();
-  if (!writing_) end_sending();
+  if (has_output()) {
+    flush_soon();
+  } else {
+    end_sending();
+  }
   if (phase_ == Phase::kLinger) wait_readable();
 }
 
@@ -538,17 +551,30 @@ void HttpConnection::end_sending() {
 
 // ---- Time
 
+// Deadlines change several times a request and are hardly ever met: a timer that is due before the deadline
+// stays as it is, and finds out then.
 void HttpConnection::arm(Duration timeout) {
-  const uint64_t round = ++timer_round_;
-  timer_.expires_after(timeout);
-  timer_.async_wait([self = shared_from_this(), round](error_code error) {
-    if (!error && round == self->timer_round_) self->guarded([&] { self->on_timeout(); });
+  deadline_ = now() + timeout;
+  if (deadline_ >= timer_due_) return;
+  timer_due_ = deadline_;
+  timer_.expires_at(timer_due_);
+  timer_.async_wait([weak = weak_from_this()](error_code error) {
+    const auto self = weak.lock();
+    if (!error && self && self->phase_ != Phase::kClosed) self->guarded([&] { self->on_timer(); });
   });
 }
 
 void HttpConnection::disarm() {
-  ++timer_round_;
-  timer_.cancel();
+  deadline_ = kNoDeadline;
+}
+
+void HttpConnection::on_timer() {
+  timer_due_ = kNoDeadline;
+  if (deadline_ == kNoDeadline) return;
+  const Time time = now();
+  if (deadline_ > time) return arm(deadline_ - time);
+  deadline_ = kNoDeadline;
+  on_timeout();
 }
 
 void HttpConnection::on_timeout() {

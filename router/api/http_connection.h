@@ -82,14 +82,19 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void write(std::string_view bytes);
   void end_stream();
   void abandon(bool started);
+  bool has_output() const { return !output_.empty() || !tls_output_.empty(); }
+  void flush_soon();
   void flush();
   void write_some();
+  void wait_writable();
   void finish_answer();
   void linger();
   void end_sending();
 
+  // One deadline at a time; on_timeout() when it has come.
   void arm(Duration timeout);
   void disarm();
+  void on_timer();
   void on_timeout();
 
   boost::asio::ip::tcp::socket socket_;
@@ -121,11 +126,13 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   std::string output_;  // queued behind in_flight_
   std::string in_flight_;
-  size_t num_written_ = 0;  // of in_flight_
-  bool writing_ = false;
+  size_t num_written_ = 0;   // of in_flight_
+  bool writing_ = false;     // the client takes no more for now
+  bool will_flush_ = false;  // at the end of the loop's turn
   size_t num_counted_body_bytes_ = 0;
   size_t num_discarded_bytes_ = 0;
-  uint64_t timer_round_ = 0;
+  Time deadline_ = kNoDeadline;
+  Time timer_due_ = kNoDeadline;
 };
 
 }  // namespace octet::router

@@ -164,6 +164,20 @@ TEST_F(HttpServerTest, AnswersPipelinedRequestsInOrder) {
     ASSERT_EQ(client.read_answer().body, "/echo?" + std::to_string(i) + " ");
 }
 
+TEST_F(HttpServerTest, AnswersAClientThatHasSentMuchMoreMeanwhile) {
+  listen();
+  RawClient client(port());
+  constexpr int kNumRequests = 4000;  // more than the server reads ahead
+  std::string requests = get("/late");
+  for (int i = 0; i < kNumRequests; ++i) requests += get("/echo");
+  client.send(requests);
+  const auto responder = take();
+  ASSERT_NE(responder, nullptr);
+  run_on_loop(loop_, [&] { responder->send(200, "text/plain", "late"); });
+  EXPECT_EQ(client.read_answer().body, "late");
+  for (int i = 0; i < kNumRequests; ++i) ASSERT_EQ(client.read_answer().body, "/echo? ");
+}
+
 // The second waits for the first, however fast it could be answered.
 TEST_F(HttpServerTest, AnswersOneRequestAtATime) {
   listen();
