@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -42,6 +43,11 @@ void append_escape(std::string& out, char32_t code_unit) {
   constexpr std::string_view kHex = "0123456789abcdef";
   out += "\\u";
   for (int shift = 12; shift >= 0; shift -= 4) out += kHex[(code_unit >> shift) & 0xF];
+}
+
+// Stands for itself in a string.
+bool is_plain(char c) {
+  return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
 }
 
 void append_ascii(std::string& out, char c) {
@@ -95,19 +101,23 @@ void append_number(std::string& out, double number) {
 void append_value(std::string& out, const boost::json::value& value, JsonStyle style);
 
 void append_object(std::string& out, const boost::json::object& object, JsonStyle style) {
-  std::vector<const boost::json::key_value_pair*> members;
-  members.reserve(object.size());
-  for (const auto& member : object) members.push_back(&member);
+  bool is_first = true;
+  const auto append_member = [&](const boost::json::key_value_pair& member) {
+    if (!std::exchange(is_first, false)) out += style == JsonStyle::kSpaced ? ", " : ",";
+    append_json_string(out, member.key(), style);
+    out += style == JsonStyle::kSpaced ? ": " : ":";
+    append_value(out, member.value(), style);
+  };
+  out += '{';
   if (style == JsonStyle::kSortedAscii) {
+    std::vector<const boost::json::key_value_pair*> members;
+    members.reserve(object.size());
+    for (const auto& member : object) members.push_back(&member);
     std::sort(members.begin(), members.end(),
               [](const auto* a, const auto* b) { return a->key() < b->key(); });
-  }
-  out += '{';
-  for (size_t i = 0; i < members.size(); ++i) {
-    if (i > 0) out += style == JsonStyle::kSpaced ? ", " : ",";
-    append_json_string(out, members[i]->key(), style);
-    out += style == JsonStyle::kSpaced ? ": " : ":";
-    append_value(out, members[i]->value(), style);
+    for (const auto* member : members) append_member(*member);
+  } else {
+    for (const auto& member : object) append_member(member);
   }
   out += '}';
 }
@@ -178,6 +188,11 @@ absl::StatusOr<boost::json::object> parse_json_object(std::string_view text) {
 void append_json_string(std::string& out, std::string_view text, JsonStyle style) {
   out += '"';
   while (!text.empty()) {
+    const size_t num_plain =
+        static_cast<size_t>(std::find_if_not(text.begin(), text.end(), is_plain) - text.begin());
+    out += text.substr(0, num_plain);
+    text.remove_prefix(num_plain);
+    if (text.empty()) break;
     const Utf8Scan scan = scan_utf8(text);
     const std::string_view character =
         scan.front == Utf8Front::kCharacter ? text.substr(0, scan.num_bytes) : kReplacementCharacter;
@@ -194,6 +209,14 @@ void append_json_string(std::string& out, std::string_view text, JsonStyle style
     }
   }
   out += '"';
+}
+
+void append_json(std::string& out, const boost::json::value& value, JsonStyle style) {
+  append_value(out, value, style);
+}
+
+void append_json(std::string& out, const boost::json::object& object, JsonStyle style) {
+  append_object(out, object, style);
 }
 
 std::string json_text(const boost::json::value& value, JsonStyle style) {

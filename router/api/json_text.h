@@ -26,6 +26,9 @@ enum class JsonStyle {
 std::string json_text(const boost::json::value& value, JsonStyle style = JsonStyle::kPlain);
 std::string json_text(const boost::json::object& object, JsonStyle style = JsonStyle::kPlain);
 
+void append_json(std::string& out, const boost::json::value& value, JsonStyle style = JsonStyle::kPlain);
+void append_json(std::string& out, const boost::json::object& object, JsonStyle style = JsonStyle::kPlain);
+
 // The same for a string alone, quotes included.
 void append_json_string(std::string& out, std::string_view text, JsonStyle style = JsonStyle::kPlain);
 

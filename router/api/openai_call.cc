@@ -18,6 +18,7 @@ namespace json = boost::json;
 
 constexpr const char* kJson = "application/json";
 constexpr const char* kApi = "openai";
+constexpr size_t kChunkBytes = 256;  // of most chunks, their head aside
 
 HttpHeaders answer_headers(const std::string& request_id) {
   HttpHeaders headers;
@@ -83,12 +84,16 @@ OpenAiOptions openai_options(const std::string& id_prefix, const std::string& ob
 
 OpenAiCall::OpenAiCall(ServiceContext& context, std::shared_ptr<HttpResponder> responder,
                        OpenAiOptions options)
-    : GenerationCall(context, kApi, std::move(responder)), options_(std::move(options)) {}
+    : GenerationCall(context, kApi, std::move(responder)),
+      options_(std::move(options)),
+      chunk_head_(json_text(answer_object(options_.head))) {
+  chunk_head_.back() = ',';  // in place of the closing brace
+}
 
 void OpenAiCall::on_piece(size_t prompt, Piece piece) {
   piece.index += static_cast<uint32_t>(prompt) * options_.choices_per_prompt;
   if (options_.stream.stream) {
-    for (json::object& choice : chunk_choices(std::move(piece))) send_chunk({std::move(choice)}, nullptr);
+    for (const json::object& choice : chunk_choices(std::move(piece))) send_chunk(&choice, nullptr);
     return;
   }
   if (wholes_.size() <= piece.index) wholes_.resize(piece.index + 1);
@@ -98,7 +103,7 @@ void OpenAiCall::on_piece(size_t prompt, Piece piece) {
 
 void OpenAiCall::on_done(const GenerationUsage& usage) {
   if (!options_.stream.stream) return send_whole(usage);
-  if (options_.stream.include_usage) send_chunk({}, &usage);
+  if (options_.stream.include_usage) send_chunk(nullptr, &usage);
   send_event("[DONE]");
   responder().end_stream();
 }
@@ -120,12 +125,20 @@ void OpenAiCall::send_event(const std::string& data) {
   responder().write(sse_event(data));
 }
 
-void OpenAiCall::send_chunk(json::array choices, const GenerationUsage* usage) {
-  json::object chunk = answer_object(options_.head);
-  chunk["choices"] = std::move(choices);
-  if (options_.stream.include_usage)
-    chunk["usage"] = usage ? json::value(usage_object(*usage)) : json::value(nullptr);
-  send_event(json_text(chunk));
+// One for nearly every token: what all have in common is written as it is.
+void OpenAiCall::send_chunk(const json::object* choice, const GenerationUsage* usage) {
+  std::string chunk;
+  chunk.reserve(chunk_head_.size() + kChunkBytes);
+  chunk += chunk_head_;
+  chunk += "\"choices\":[";
+  if (choice != nullptr) append_json(chunk, *choice);
+  chunk += ']';
+  if (options_.stream.include_usage) {
+    chunk += ",\"usage\":";
+    append_json(chunk, usage != nullptr ? json::value(usage_object(*usage)) : json::value(nullptr));
+  }
+  chunk += '}';
+  send_event(chunk);
 }
 
 void OpenAiCall::send_whole(const GenerationUsage& usage) {

@@ -45,10 +45,12 @@ class OpenAiCall : public GenerationCall {
 
  private:
   void send_event(const std::string& data);
-  void send_chunk(boost::json::array choices, const GenerationUsage* usage);
+  // choice, usage: may be null.
+  void send_chunk(const boost::json::object* choice, const GenerationUsage* usage);
   void send_whole(const GenerationUsage& usage);
 
   const OpenAiOptions options_;
+  std::string chunk_head_;     // the members that every chunk begins with
   bool started_ = false;       // the stream
   std::vector<Piece> wholes_;  // [num_choices] of an answer in one piece
 };
