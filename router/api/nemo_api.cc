@@ -137,6 +137,7 @@ absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const NemoRequest& pa
                            nemo_field_names(absl::StrCat("sentences[", requests.size(), "]")));
     }
     request->suppressed_before_min_tokens = {validation.tokenizer->eos_id()};
+    request->streamed = !end.texts.empty();  // these are looked for in every piece
     requests.push_back(*std::move(request));
   }
   return requests;

@@ -159,6 +159,7 @@ void serve_chat_completions(ServiceContext& context, const HttpRequest& request,
   auto validated = validate(std::move(parsed->draft), *validation, now());
   if (!validated.ok()) return refuse(renamed_field(validated.status(), openai_field_names()));
 
+  validated->streamed = parsed->stream.stream;
   const char* object = parsed->stream.stream ? "chat.completion.chunk" : "chat.completion";
   const OpenAiOptions options =
       openai_options("chatcmpl-", object, *validated, validation->model, parsed->stream);

@@ -122,6 +122,7 @@ absl::StatusOr<std::vector<ValidatedRequest>> validate_all(const CompletionReque
     if (!parsed.draft.max_tokens) {
       request->max_tokens = std::min(request->max_tokens, std::max(kDefaultMaxTokens, request->min_tokens));
     }
+    request->streamed = parsed.stream.stream;
     requests.push_back(*std::move(request));
   }
   return requests;

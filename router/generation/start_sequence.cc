@@ -8,6 +8,9 @@
 namespace octet::router {
 namespace {
 
+// Rare enough to cost little, and often enough for the counts of tokens to be of now.
+constexpr uint32_t kUnstreamedInterval = 32;
+
 void set_sampling(const ValidatedRequest& request, uint32_t choice_index, v1::SequenceSampling& out) {
   const Sampling& sampling = request.sampling;
   out.set_temperature(sampling.temperature);
@@ -62,6 +65,8 @@ v1::StartSequence start_sequence(const ValidatedRequest& request, uint32_t choic
     start.set_traceparent(traceparent_of(*span));
     start.set_tracestate(span->state);
   }
+  // A stop string ends the sequence where the router finds it: tokens beyond it would be computed in vain.
+  if (!request.streamed && request.stop.empty()) start.set_output_interval_tokens(kUnstreamedInterval);
   return start;
 }
 

@@ -68,6 +68,7 @@ struct ValidatedRequest {
   std::optional<uint32_t> logprobs;  // number of alternatives
   std::optional<uint32_t> prompt_logprobs;
   std::optional<OutputConstraint> constraint;
+  bool streamed = true;  // the client hears of tokens as they come
   Time deadline = kNoDeadline;
   Tenant tenant;
   int32_t priority = 0;                // lower runs first; within kMinPriority and kMaxPriority

@@ -6,6 +6,7 @@
 #include "octet/v1/pipeline.grpc.pb.h"
 #include "router/routing/lead_connection.h"
 #include "router/routing/loop_stream.h"
+#include "router/routing/merge_outputs.h"
 #include "router/routing/submit_stream.h"
 
 namespace octet::router {
@@ -31,7 +32,8 @@ class GrpcLeadConnection final : public LeadConnection {
 
   void open_submit() override {
     if (submit_) return;
-    submit_ = std::make_shared<SubmitStream>(loop_, SubmitStream::Events{events_.on_outputs, on_end()});
+    submit_ =
+        std::make_shared<SubmitStream>(loop_, SubmitStream::Events{events_.on_outputs, on_end(), in_one});
     stub_->async()->Submit(submit_->context(), submit_.get());
     submit_->open();
   }

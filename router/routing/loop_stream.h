@@ -1,5 +1,5 @@
-// A streaming call to a lead whose events come on the router's event loop, one message at a time: the next is
-// read when the loop has handled the last, so a busy loop holds the lead back instead of filling memory.
+// A streaming call to a lead whose events come on the router's event loop: in each turn all messages that
+// came since the last one. A loop that is far behind holds the lead back instead of filling memory.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -10,20 +10,23 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 namespace octet::router {
 
 // Reactor: grpc::ClientReadReactor<Incoming> or a grpc::ClientBidiReactor that reads Incoming. Made by
-// std::make_shared; gRPC's threads do nothing here but post. Public members: event loop only, wait_done()
-// aside.
+// std::make_shared; gRPC's threads do nothing here but put messages together and post. Public members: event
+// loop only, done() aside.
 template <typename Reactor, typename Incoming>
 class LoopStream : public Reactor, public std::enable_shared_from_this<LoopStream<Reactor, Incoming>> {
  public:
-  // Not called after close().
+  // Not called after close(). in_one: may be empty; else it makes one message of those that came in a turn.
   struct Events {
     std::function<void(const Incoming&)> on_message;
     std::function<void(const grpc::Status&)> on_end;  // the last call
+    std::function<Incoming(std::vector<Incoming>)> in_one = nullptr;
   };
 
   LoopStream(boost::asio::io_context& loop, Events events)
@@ -61,12 +64,45 @@ class LoopStream : public Reactor, public std::enable_shared_from_this<LoopStrea
   }
 
  private:
+  // Of messages that wait for the loop; above it nothing is read.
+  static constexpr size_t kMaxWaitingBytes = 1 << 20;
+
   void OnReadDone(bool ok) override {
-    on_loop([this, ok] {
-      if (!ok) return release();
-      events_.on_message(incoming_);
-      if (!closed_) this->StartRead(&incoming_);
-    });
+    bool reads_on = false;
+    bool loop_knows = false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (ok) {
+        num_waiting_bytes_ += incoming_.ByteSizeLong();
+        waiting_.push_back(std::move(incoming_));
+      }
+      reads_on = ok && num_waiting_bytes_ < kMaxWaitingBytes;
+      reading_ = reads_on ? Reading::kOn : ok ? Reading::kPaused : Reading::kEnded;
+      loop_knows = std::exchange(loop_knows_, true);
+    }
+    if (reads_on) this->StartRead(&incoming_);
+    if (!loop_knows) on_loop([this] { take_waiting(); });
+  }
+
+  void take_waiting() {
+    std::vector<Incoming> messages;
+    Reading reading;
+    {
+      const std::lock_guard lock(mutex_);
+      messages.swap(waiting_);
+      num_waiting_bytes_ = 0;
+      loop_knows_ = false;
+      reading = reading_;
+    }
+    if (events_.in_one && !messages.empty()) {
+      events_.on_message(events_.in_one(std::exchange(messages, {})));
+    }
+    for (const Incoming& message : messages) {
+      if (!closed_) events_.on_message(message);
+    }
+    if (closed_) return;
+    if (reading == Reading::kEnded) release();
+    if (reading == Reading::kPaused) this->StartRead(&incoming_);
   }
 
   void OnDone(const grpc::Status& status) override {
@@ -88,6 +124,14 @@ class LoopStream : public Reactor, public std::enable_shared_from_this<LoopStrea
   const Events events_;
   grpc::ClientContext context_;
   Incoming incoming_;
+
+  enum class Reading { kOn, kPaused, kEnded };
+  std::mutex mutex_;  // guards what follows, up to closed_
+  std::vector<Incoming> waiting_;
+  size_t num_waiting_bytes_ = 0;
+  Reading reading_ = Reading::kOn;
+  bool loop_knows_ = false;  // that something waits
+
   bool closed_ = false;
   bool held_ = true;
   std::promise<void> done_;

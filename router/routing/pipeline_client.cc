@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "octet/v1/pipeline.pb.h"
+#include "router/routing/merge_outputs.h"
 
 namespace octet::router {
 namespace {
@@ -141,8 +142,7 @@ void PipelineClient::on_outputs(const v1::SubmitResponse& response) {
     Sequence& sequence = found->second;
     SequenceEvents& events = *sequence.events;
     sequence.num_tokens += output.tokens_size();
-    const bool is_last = output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
-    if (is_last) {
+    if (is_last(output)) {
       forget(sequence);
       sequences_.erase(found);
     } else if (output.tokens_size() > 0 && sequence.num_prompt_tokens > 0) {

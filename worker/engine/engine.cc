@@ -171,7 +171,8 @@ void Engine::handle(SubscribeEvent& event) {
 void Engine::handle(SubmitEvent& event) {
   const std::shared_ptr<Subscriber> subscriber = table_.subscriber(event.subscriber);
   if (subscriber == nullptr) return;
-  const std::optional<SequenceId> id = table_.add(event.subscriber, event.router_sequence_id);
+  const std::optional<SequenceId> id =
+      table_.add(event.subscriber, event.router_sequence_id, event.output_interval);
   if (!id) {
     subscriber->end(
         invalid_field("sequence_id", absl::StrCat(event.router_sequence_id, " is in use on this stream")));
@@ -362,8 +363,9 @@ void Engine::unsubscribe(SubscriberId subscriber) {
   mailbox_->post(UnsubscribeEvent{subscriber});
 }
 
-bool Engine::submit(SubscriberId subscriber, uint64_t router_sequence_id, NewSequence sequence) {
-  return mailbox_->offer(SubmitEvent{subscriber, router_sequence_id, std::move(sequence)});
+bool Engine::submit(SubscriberId subscriber, uint64_t router_sequence_id, NewSequence sequence,
+                    uint32_t output_interval) {
+  return mailbox_->offer(SubmitEvent{subscriber, router_sequence_id, std::move(sequence), output_interval});
 }
 
 bool Engine::cancel(SubscriberId subscriber, uint64_t router_sequence_id) {

@@ -62,7 +62,8 @@ class Engine {
   SubscriberId subscribe(std::shared_ptr<Subscriber> subscriber);
   void unsubscribe(SubscriberId subscriber);
   // A refusal comes as news of the sequence. False when too many submissions wait for the engine.
-  bool submit(SubscriberId subscriber, uint64_t router_sequence_id, NewSequence sequence);
+  bool submit(SubscriberId subscriber, uint64_t router_sequence_id, NewSequence sequence,
+              uint32_t output_interval = 1);
   bool cancel(SubscriberId subscriber, uint64_t router_sequence_id);
   // Calls `answer` exactly once, with the epoch in force or why the stage cannot be used.
   void register_stage(Registration registration, std::function<void(const absl::StatusOr<uint64_t>&)> answer);

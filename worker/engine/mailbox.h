@@ -28,6 +28,7 @@ struct SubmitEvent {
   SubscriberId subscriber = 0;
   uint64_t router_sequence_id = 0;
   NewSequence sequence;  // its id is the engine's to choose
+  uint32_t output_interval = 1;
 };
 struct CancelEvent {
   SubscriberId subscriber = 0;

@@ -1,6 +1,22 @@
 #include "worker/engine/sequence_table.h"
 
+#include <iterator>
+#include <utility>
+
 namespace octet::worker {
+namespace {
+
+// Puts `later` behind `news`.
+void append(SequenceNews& news, SequenceNews later) {
+  std::move(later.tokens.begin(), later.tokens.end(), std::back_inserter(news.tokens));
+  std::move(later.prompt_logprobs.begin(), later.prompt_logprobs.end(),
+            std::back_inserter(news.prompt_logprobs));
+  news.num_cached_tokens += later.num_cached_tokens;
+  news.finish = later.finish;
+  news.failure = std::move(later.failure);
+}
+
+}  // namespace
 
 void SequenceTable::add_subscriber(SubscriberId id, std::shared_ptr<Subscriber> subscriber) {
   subscribers_[id].subscriber = std::move(subscriber);
@@ -29,11 +45,12 @@ std::vector<SubscriberId> SequenceTable::subscribers() const {
   return ids;
 }
 
-std::optional<SequenceId> SequenceTable::add(SubscriberId subscriber, uint64_t router_sequence_id) {
+std::optional<SequenceId> SequenceTable::add(SubscriberId subscriber, uint64_t router_sequence_id,
+                                             uint32_t output_interval) {
   Entry& entry = subscribers_.at(subscriber);
   const auto [position, inserted] = entry.sequences.try_emplace(router_sequence_id, next_id_);
   if (!inserted) return std::nullopt;
-  owners_[next_id_] = {subscriber, router_sequence_id};
+  owners_[next_id_] = {subscriber, router_sequence_id, output_interval, /*was_heard_of=*/false, {}};
   return next_id_++;
 }
 
@@ -55,10 +72,15 @@ void SequenceTable::remove(SequenceId id) {
 void SequenceTable::add_news(SequenceId id, SequenceNews news) {
   const auto found = owners_.find(id);
   if (found == owners_.end()) return;
-  Entry& entry = subscribers_.at(found->second.subscriber);
-  if (entry.news.empty()) with_news_.push_back(found->second.subscriber);
-  news.router_sequence_id = found->second.router_sequence_id;
-  entry.news.push_back(std::move(news));
+  Owner& owner = found->second;
+  append(owner.held, std::move(news));
+  const bool is_first = !std::exchange(owner.was_heard_of, true);
+  const bool is_last = owner.held.finish || !owner.held.failure.ok();
+  if (!is_first && !is_last && owner.held.tokens.size() < owner.output_interval) return;
+  Entry& entry = subscribers_.at(owner.subscriber);
+  if (entry.news.empty()) with_news_.push_back(owner.subscriber);
+  owner.held.router_sequence_id = owner.router_sequence_id;
+  entry.news.push_back(std::exchange(owner.held, {}));
 }
 
 std::vector<SubscriberId> SequenceTable::flush() {

@@ -22,14 +22,16 @@ class SequenceTable {
   std::vector<SequenceId> remove_subscriber(SubscriberId id);
   std::vector<SubscriberId> subscribers() const;
 
-  // A new sequence, or nullopt when the router's number is in use.
-  std::optional<SequenceId> add(SubscriberId subscriber, uint64_t router_sequence_id);
+  // A new sequence, or nullopt when the router's number is in use. output_interval: tokens that its news has,
+  // the first and the last aside.
+  std::optional<SequenceId> add(SubscriberId subscriber, uint64_t router_sequence_id,
+                                uint32_t output_interval = 1);
   std::optional<SequenceId> find(SubscriberId subscriber, uint64_t router_sequence_id) const;
   void remove(SequenceId id);
   size_t num_sequences() const { return owners_.size(); }
 
-  // Keeps news for the next flush(); a sequence without an owner has no news. `news.router_sequence_id` is
-  // filled in.
+  // Keeps news for a flush(), the next one unless it is less than the sequence's interval; a sequence without
+  // an owner has no news. `news.router_sequence_id` is filled in.
   void add_news(SequenceId id, SequenceNews news);
   // Delivers all news, one delivery a subscriber. Returns the subscribers that did not take theirs.
   std::vector<SubscriberId> flush();
@@ -38,6 +40,9 @@ class SequenceTable {
   struct Owner {
     SubscriberId subscriber = 0;
     uint64_t router_sequence_id = 0;
+    uint32_t output_interval = 1;
+    bool was_heard_of = false;
+    SequenceNews held;  // less than an interval
   };
   struct Entry {
     std::shared_ptr<Subscriber> subscriber;

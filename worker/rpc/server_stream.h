@@ -35,6 +35,10 @@ class ServerStream : public Reactor, public std::enable_shared_from_this<ServerS
       return false;
     }
     queued_bytes_ += num_bytes;
+    if (queue_.size() > 1 && join(queue_.back().response, response)) {
+      queue_.back().num_bytes += num_bytes;
+      return true;
+    }
     queue_.push_back({std::move(response), num_bytes});
     if (queue_.size() == 1) this->StartWrite(&queue_.front().response);
     return true;
@@ -69,6 +73,14 @@ class ServerStream : public Reactor, public std::enable_shared_from_this<ServerS
   void OnCancel() override { finish(grpc::Status::CANCELLED); }
 
   void OnDone() override { self_.reset(); }
+
+ protected:
+  // Puts `next` behind `waiting`, which is not being written yet. False: it stays a message of its own.
+  virtual bool join(Response& waiting, Response& next) {
+    (void)waiting;
+    (void)next;
+    return false;
+  }
 
  private:
   struct Queued {

@@ -1,7 +1,9 @@
 #include "worker/rpc/submit_stream.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/grpc_server.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -11,6 +13,8 @@ namespace {
 
 // Some seconds of output; a router that is further behind has a problem that waiting does not solve.
 constexpr size_t kMaxQueuedBytes = 16 << 20;
+constexpr int kMaxJoinedOutputs = 4096;
+constexpr uint32_t kMaxOutputInterval = 256;
 constexpr Duration kRetryAfter = std::chrono::seconds(1);
 
 }  // namespace
@@ -28,6 +32,13 @@ bool SubmitStream::deliver(std::vector<SequenceNews> news) {
   v1::SubmitResponse response;
   for (const SequenceNews& sequence : news) to_proto(sequence, response.add_outputs());
   return push(std::move(response));
+}
+
+// A router that is behind, or a network that is, has fewer and longer messages.
+bool SubmitStream::join(v1::SubmitResponse& waiting, v1::SubmitResponse& next) {
+  if (waiting.outputs_size() >= kMaxJoinedOutputs) return false;
+  for (v1::SequenceOutput& output : *next.mutable_outputs()) *waiting.add_outputs() = std::move(output);
+  return true;
 }
 
 void SubmitStream::end(const absl::Status& status) {
@@ -59,7 +70,13 @@ void SubmitStream::start(const v1::StartSequence& message) {
     spdlog::debug("sequence {} of router {}: traceparent {}", message.sequence_id(), subscriber_,
                   loggable(message.traceparent()));
   }
-  if (status.ok() && !engine_.submit(subscriber_, message.sequence_id(), *std::move(sequence))) {
+  const uint32_t interval = message.output_interval_tokens();
+  if (status.ok() && interval > kMaxOutputInterval) {
+    status = invalid_field("output_interval_tokens",
+                           absl::StrCat("must be at most ", kMaxOutputInterval, ", given ", interval));
+  }
+  if (status.ok() && !engine_.submit(subscriber_, message.sequence_id(), *std::move(sequence),
+                                     std::max<uint32_t>(interval, 1))) {
     status = overloaded("too many submissions wait", kRetryAfter);
   }
   if (status.ok()) return;

@@ -26,6 +26,7 @@ class SubmitStream final
   void OnDone() override;
 
  private:
+  bool join(v1::SubmitResponse& waiting, v1::SubmitResponse& next) override;
   void start(const v1::StartSequence& message);
 
   Engine& engine_;

@@ -61,6 +61,32 @@ TEST_F(SequenceTableTest, NewsOfSequencesWithoutOwnerAreDropped) {
   EXPECT_TRUE(table_.remove_subscriber(1).empty());
 }
 
+TEST_F(SequenceTableTest, HoldsNewsBackUpToItsIntervalTheFirstAndTheLastAside) {
+  const SequenceId a = *table_.add(1, 7, /*output_interval=*/3);
+  std::vector<size_t> heard;  // tokens, after each of them
+  for (TokenId token = 1; token <= 6; ++token) {
+    SequenceNews news = token_news(token);
+    if (token == 6) news.finish = FinishReason::kLength;
+    table_.add_news(a, std::move(news));
+    table_.flush();
+    heard.push_back(one_->sequence(7).tokens.size());
+  }
+  EXPECT_EQ(heard, (std::vector<size_t>{1, 1, 1, 4, 4, 6}));
+  EXPECT_EQ(one_->sequence(7).tokens, (std::vector<TokenId>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(one_->sequence(7).finish, FinishReason::kLength);
+}
+
+TEST_F(SequenceTableTest, AFailureBringsWhatWasHeldBack) {
+  const SequenceId a = *table_.add(1, 7, /*output_interval=*/100);
+  for (const TokenId token : {1, 2, 3}) table_.add_news(a, token_news(token));
+  SequenceNews failure;
+  failure.failure = absl::InternalError("why");
+  table_.add_news(a, std::move(failure));
+  table_.flush();
+  EXPECT_EQ(one_->sequence(7).tokens, (std::vector<TokenId>{1, 2, 3}));
+  EXPECT_EQ(one_->sequence(7).failure, absl::InternalError("why"));
+}
+
 TEST_F(SequenceTableTest, FlushTellsWhoDidNotTakeTheirs) {
   table_.add_news(*table_.add(1, 7), token_news(5));
   table_.add_news(*table_.add(2, 7), token_news(5));
