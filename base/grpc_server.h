@@ -20,7 +20,8 @@ grpc::Status to_grpc(const absl::Status& status);
 absl::Status from_grpc(const grpc::Status& status);
 
 // A listening server. The health services "" and "live" serve from the start; "ready" and "progress" do not
-// until set.
+// until set. "live": the process gets on, or has not stood still for long; "progress": work in flight is not
+// overdue; "ready": it takes work.
 class GrpcServer {
  public:
   struct Options {

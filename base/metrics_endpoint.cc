@@ -37,6 +37,7 @@ using Response = http::response<http::string_body>;
 struct Content {
   std::shared_ptr<prometheus::Registry> registry;
   std::function<bool()> ready;
+  std::function<bool()> live;
 
   Response answer(const Request& request) const {
     Response response(http::status::ok, 11);
@@ -51,7 +52,9 @@ struct Content {
       response.set(http::field::content_type, kMetricsType);
       response.body() = prometheus::TextSerializer().Serialize(registry->Collect());
     } else if (target == "/live") {
-      response.body() = "live\n";
+      const bool is_live = live();
+      response.result(is_live ? http::status::ok : http::status::service_unavailable);
+      response.body() = is_live ? "live\n" : "no progress\n";
     } else if (target == "/ready" || target == "/health") {
       const bool is_ready = ready();
       response.result(is_ready ? http::status::ok : http::status::service_unavailable);
@@ -157,9 +160,9 @@ struct MetricsEndpoint::Impl {
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::listen(
     const std::string& host, int port, std::shared_ptr<prometheus::Registry> registry,
-    std::function<bool()> ready) {
+    std::function<bool()> ready, std::function<bool()> live) {
   auto impl = std::make_unique<Impl>();
-  impl->content = {std::move(registry), std::move(ready)};
+  impl->content = {std::move(registry), std::move(ready), std::move(live)};
   beast::error_code error;
   const auto fail = [&](const std::string& what) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", host, ":", port, " for metrics: ", what));

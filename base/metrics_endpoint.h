@@ -13,7 +13,7 @@
 namespace octet {
 
 // GET /metrics   Prometheus text format
-// GET /live      200 while the process runs
+// GET /live      200 when live() is true, else 503
 // GET /ready     200 when ready() is true, else 503;  /health is the same
 class MetricsEndpoint {
  public:
@@ -21,7 +21,7 @@ class MetricsEndpoint {
   // bound.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> listen(
       const std::string& host, int port, std::shared_ptr<prometheus::Registry> registry,
-      std::function<bool()> ready);
+      std::function<bool()> ready, std::function<bool()> live = [] { return true; });
   ~MetricsEndpoint();
 
   int port() const;

@@ -20,6 +20,7 @@ constexpr int kMaxPort = 65535;
 constexpr uint32_t kMaxBodyMib = 1024;
 constexpr uint32_t kMaxInFlight = 1'000'000;
 constexpr uint32_t kMaxQueuedRequests = 100'000;
+constexpr uint32_t kMaxMoves = 1000;
 constexpr uint32_t kMaxTokens = 1'000'000'000;
 
 void add_flags(Flags& flags, RouterConfig& config) {
@@ -68,6 +69,13 @@ void add_flags(Flags& flags, RouterConfig& config) {
       "max-queue-wait", &config.max_queue_wait, milliseconds(1), hours(24),
       "How long a request may have to wait, as the rate of late tells when it comes; one that would "
       "wait longer is refused.");
+  flags.add_duration("move-wait", &config.move_wait, milliseconds(1), hours(24),
+                     "How long a sequence whose pipeline was lost waits for one while none is ready at all; "
+                     "then its request ends as UNAVAILABLE.");
+  flags.add_number(
+      "max-moves", &config.max_moves, 0, kMaxMoves,
+      "How often in a row, with no token between, a sequence whose pipeline was lost or gave it up goes on "
+      "elsewhere; a request that takes every pipeline with it must end some time.");
   flags.add_number(
       "pipeline-max-sequences", &config.pipeline_max_sequences, 1, kMaxInFlight,
       "Sequences on one pipeline, over all routers; more wait in the router. No more than the workers' "
@@ -80,8 +88,10 @@ void add_flags(Flags& flags, RouterConfig& config) {
   flags.add_number("max-body-mib", &config.max_body_mib, 1, kMaxBodyMib, "Largest request, in MiB.");
   flags.add_duration("default-timeout", &config.default_timeout, milliseconds(1), hours(1),
                      "Deadline of a request that brings none.");
-  flags.add_duration("pipeline-timeout", &config.pipeline_timeout, milliseconds(100), hours(1),
-                     "A pipeline that says nothing for so long counts as lost.");
+  flags.add_duration(
+      "pipeline-timeout", &config.pipeline_timeout, milliseconds(100), hours(1),
+      "A pipeline whose lead says nothing for so long counts as lost, and its sequences move to "
+      "another one; about the workers' --step-timeout.");
   flags.add_duration("drain-timeout", &config.drain_timeout, seconds(0), hours(24),
                      "How long SIGTERM lets running requests go on.");
   flags.add_choice("log-level", &config.log_level, {"trace", "debug", "info", "warning", "error"},

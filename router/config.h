@@ -33,6 +33,8 @@ struct RouterConfig {
   uint32_t max_queued_requests = 1024;
   uint32_t max_queued_tokens = 1'000'000;
   Duration max_queue_wait = std::chrono::minutes(1);
+  Duration move_wait = std::chrono::minutes(2);
+  uint32_t max_moves = 5;
   uint32_t pipeline_max_sequences = 256;
   uint32_t pipeline_max_prompt_tokens = 8192;
   uint32_t max_body_mib = 8;

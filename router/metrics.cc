@@ -66,6 +66,10 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
           *registry, "octet_request_duration_seconds",
           "From the arrival of a request to its last piece, for requests that were answered.", kRequest)),
       pipelines_ready(gauge(*registry, "octet_pipelines_ready", "Pipelines that take sequences.")),
+      pipelines_circuit_open(gauge(*registry, "octet_pipelines_circuit_open",
+                                   "Pipelines that failed sequence after sequence and are left alone.")),
+      progressing(
+          gauge(*registry, "octet_progressing", "1 while the event loop turns, which all requests need.")),
       prefix_blocks_known(gauge(*registry, "octet_prefix_blocks_known",
                                 "Blocks in the prefix caches of the pipelines, as far as their leads told.")),
       queue_tokens(
@@ -93,10 +97,21 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
                          .Name("octet_dropped_spans_total")
                          .Help("Spans that the collector of traces did not get.")
                          .Register(*registry)),
+      moves_(
+          prometheus::BuildCounter()
+              .Name("octet_moves_total")
+              .Help(
+                  "Sequences that left a pipeline before their end, to go on with the same tokens elsewhere.")
+              .Register(*registry)),
+      given_up_(prometheus::BuildCounter()
+                    .Name("octet_moves_given_up_total")
+                    .Help("Sequences that left a pipeline before their end and failed.")
+                    .Register(*registry)),
       queue_requests_(prometheus::BuildGauge()
                           .Name("octet_queue_requests")
                           .Help("Requests that wait for a pipeline.")
                           .Register(*registry)) {
+  progressing.Set(1);
   // Series exist from the start, so that a rate over the first error is not lost.
   for (const char* api : {"grpc", "openai", "nemo"}) {
     for (const char* outcome : {"ok", "invalid", "overloaded", "unavailable", "deadline", "cancelled",
@@ -107,6 +122,8 @@ RouterMetrics::RouterMetrics(const std::shared_ptr<prometheus::Registry>& regist
   for (const char* reason : kReasons) refusals_.Add({{"reason", reason}});
   for (const char* reason : {"missing", "unknown", "scope", "quota"}) refused_keys_.Add({{"reason", reason}});
   for (const char* reason : {"queue_full", "export"}) dropped_spans_.Add({{"reason", reason}});
+  for (const char* reason : {"lost", "hung", "draining", "failed"}) moves_.Add({{"reason", reason}});
+  for (const char* reason : {"too_often", "no_budget", "no_pipeline"}) given_up_.Add({{"reason", reason}});
   for (const int32_t priority : {-1, 0, 1}) queue_requests(priority);
 }
 
@@ -116,6 +133,14 @@ void RouterMetrics::count_refused_key(const std::string& reason) {
 
 void RouterMetrics::count_dropped_spans(const std::string& reason, size_t num_spans) {
   dropped_spans_.Add({{"reason", reason}}).Increment(static_cast<double>(num_spans));
+}
+
+void RouterMetrics::count_move(const std::string& reason) {
+  moves_.Add({{"reason", reason}}).Increment();
+}
+
+void RouterMetrics::count_given_up(const std::string& reason) {
+  given_up_.Add({{"reason", reason}}).Increment();
 }
 
 void RouterMetrics::count_refusal(RefusalReason reason) {

@@ -47,6 +47,11 @@ class RouterMetrics {
 
   // octet_dropped_spans_total{reason}: queue_full | export. From any thread.
   void count_dropped_spans(const std::string& reason, size_t num_spans);
+  // octet_moves_total{reason}: sequences that left a pipeline to go on elsewhere; lost | hung | draining |
+  // failed (the lead gave it up, and it is tried again).
+  void count_move(const std::string& reason);
+  // octet_moves_given_up_total{reason}: sequences that failed instead; too_often | no_budget | no_pipeline.
+  void count_given_up(const std::string& reason);
 
   prometheus::Gauge& requests_in_flight;               // octet_requests_in_flight
   prometheus::Gauge& sequences_in_flight;              // octet_sequences_in_flight
@@ -56,6 +61,8 @@ class RouterMetrics {
   prometheus::Histogram& inter_token_latency_seconds;  // octet_inter_token_latency_seconds
   prometheus::Histogram& request_seconds;              // octet_request_duration_seconds
   prometheus::Gauge& pipelines_ready;                  // octet_pipelines_ready
+  prometheus::Gauge& pipelines_circuit_open;           // octet_pipelines_circuit_open
+  prometheus::Gauge& progressing;                      // octet_progressing
   prometheus::Gauge& prefix_blocks_known;              // octet_prefix_blocks_known
   prometheus::Gauge& queue_tokens;                     // octet_queue_tokens
   prometheus::Histogram& queue_wait_seconds;           // octet_queue_wait_seconds
@@ -69,6 +76,8 @@ class RouterMetrics {
   prometheus::Family<prometheus::Counter>& refusals_;
   prometheus::Family<prometheus::Counter>& refused_keys_;
   prometheus::Family<prometheus::Counter>& dropped_spans_;
+  prometheus::Family<prometheus::Counter>& moves_;
+  prometheus::Family<prometheus::Counter>& given_up_;
   prometheus::Family<prometheus::Gauge>& queue_requests_;
 };
 

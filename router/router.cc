@@ -83,6 +83,8 @@ PipelineGenerator::Limits generator_limits(const RouterConfig& config) {
   limits.queue = {.max_requests = config.max_queued_requests,
                   .max_tokens = config.max_queued_tokens,
                   .max_wait = config.max_queue_wait};
+  limits.moves.wait = config.move_wait;
+  limits.moves.max_in_a_row = config.max_moves;
   return limits;
 }
 
@@ -189,8 +191,9 @@ absl::Status Router::open_recorder() {
 }
 
 absl::Status Router::open_metrics() {
-  auto endpoint = MetricsEndpoint::listen(config_.host, config_.metrics_port, metrics_.registry(),
-                                          [this] { return ready_.load(); });
+  auto endpoint = MetricsEndpoint::listen(
+      config_.host, config_.metrics_port, metrics_.registry(), [this] { return ready_.load(); },
+      [this] { return live_.load(); });
   if (!endpoint.ok()) return endpoint.status();
   metrics_endpoint_ = *std::move(endpoint);
   spdlog::info("metrics on {}:{}", config_.host, metrics_endpoint_->port());
@@ -288,7 +291,15 @@ absl::Status Router::write_port_file() const {
 void Router::watch_progress() {
   credential_metrics_.update();
   const Time last = last_turn_.load();
-  grpc_server_->set_serving("progress", last == Time() || now() - last < kStallLimit);
+  const bool progressing = last == Time() || now() - last < kStallLimit;
+  if (progress_.set(progressing, now())) {
+    spdlog::log(progressing ? spdlog::level::info : spdlog::level::err, "the event loop {}",
+                progressing ? "turns again" : "has not turned for 5 s");
+  }
+  live_ = progress_.live(now());
+  metrics_.progressing.Set(progressing ? 1 : 0);
+  grpc_server_->set_serving("progress", progressing);
+  grpc_server_->set_serving("live", live_);
   asio::post(loop_, [this] { last_turn_ = now(); });
 }
 

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "base/credential_metrics.h"
 #include "base/credentials.h"
+#include "base/progress.h"
 #include "base/stop_signal.h"
 #include "router/access/access.h"
 #include "router/access/metered_generator.h"
@@ -104,6 +105,8 @@ class Router {
   bool serving_ = false;  // the loop's: APIs are open and not draining
   std::atomic<bool> any_pipeline_{false};
   std::atomic<bool> ready_{false};
+  Progress progress_;
+  std::atomic<bool> live_{true};
   std::atomic<Time> last_turn_{Time()};  // of the loop
   std::thread loop_thread_;
 };

@@ -58,15 +58,11 @@ class LeadProcess final : public WorkerProcess {
 
   bool ready() const override { return engine_.status().state == PipelineState::kReady; }
 
-  bool progressing() const override {
-    // The engine itself acts on the deadline; it has a second for that.
-    return now() < engine_.status().step_deadline ||
-           now() - engine_.status().step_deadline < std::chrono::seconds(1);
-  }
+  bool progressing() const override { return engine_.status().state != PipelineState::kStalled; }
 
   std::optional<Time> last_step() const override { return engine_.status().last_step; }
   std::optional<absl::Status> failure() const override { return std::nullopt; }
-  void drain() override { engine_.drain(); }
+  void drain(Time end) override { engine_.drain(end); }
 
   bool drained() const override {
     const EngineStatus status = engine_.status();

@@ -40,6 +40,11 @@ WorkerMetrics::WorkerMetrics(const std::vector<int>& stages)
       stages_(stages),
       epoch(gauge(*registry_, "octet_epoch", "Number of the pipeline's formation in force or being made.")),
       ready(gauge(*registry_, "octet_ready", "1 when the worker is ready for its work.")),
+      progressing(prometheus::BuildGauge()
+                      .Name("octet_progressing")
+                      .Help("1 unless work in flight of this stage is overdue.")
+                      .Register(*registry_)
+                      .Add({{"stage", std::to_string(stages.front())}})),
       load_seconds(
           gauge(*registry_, "octet_load_seconds", "Time to read the configuration and the weights.")),
       last_step_age_seconds(
@@ -77,10 +82,12 @@ WorkerMetrics::WorkerMetrics(const std::vector<int>& stages)
   auto& idle = counter_family(registry, "octet_stage_idle_seconds_total", "Time a stage waited for a plan.");
   auto& bytes =
       counter_family(registry, "octet_handoff_bytes_total", "Activations handed to the next stage.");
+  auto& timeouts = counter_family(registry, "octet_stage_timeouts_total",
+                                  "Epochs that ended for want of this stage's step or join, among others.");
   for (const int stage : stages_) {
     const prometheus::Labels labels = {{"stage", std::to_string(stage)}};
-    stage_counters_.push_back(
-        {compute.Add(labels), receive.Add(labels), send.Add(labels), idle.Add(labels), bytes.Add(labels)});
+    stage_counters_.push_back({compute.Add(labels), receive.Add(labels), send.Add(labels), idle.Add(labels),
+                               bytes.Add(labels), timeouts.Add(labels)});
   }
 }
 
@@ -94,6 +101,12 @@ void WorkerMetrics::record_stage_step(int stage, const StepTiming& timing) {
   add(counters.send_seconds, timing.send_ns);
   add(counters.idle_seconds, timing.idle_ns);
   counters.handoff_bytes.Increment(static_cast<double>(timing.sent_bytes));
+}
+
+void WorkerMetrics::count_timeout(int stage) {
+  const auto found = std::find(stages_.begin(), stages_.end(), stage);
+  if (found != stages_.end())
+    stage_counters_[static_cast<size_t>(found - stages_.begin())].timeouts.Increment();
 }
 
 void WorkerMetrics::set_backend(const std::string& backend) {

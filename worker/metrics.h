@@ -26,6 +26,9 @@ class WorkerMetrics {
   // Adds one step of a stage to octet_stage_{compute,receive_wait,send,idle}_seconds_total{stage} and
   // octet_handoff_bytes_total{stage}. From any thread, like all below.
   void record_stage_step(int stage, const StepTiming& timing);
+  // octet_stage_timeouts_total{stage}: epochs that ended because stages, this one among them, did not finish
+  // a step or a join in time.
+  void count_timeout(int stage);
   // octet_backend_info{backend}: 1; what computes the model, so that a simulation is never taken for a model.
   void set_backend(const std::string& backend);
   // octet_sequences_ended_total{reason}: stop | length | deadline | cancelled | invalid | overloaded |
@@ -41,6 +44,7 @@ class WorkerMetrics {
     prometheus::Counter& send_seconds;
     prometheus::Counter& idle_seconds;
     prometheus::Counter& handoff_bytes;
+    prometheus::Counter& timeouts;
   };
   std::vector<int> stages_;
   std::vector<StageCounters> stage_counters_;  // [stages_.size()]
@@ -48,6 +52,7 @@ class WorkerMetrics {
  public:
   prometheus::Gauge& epoch;         // octet_epoch: the formation in force or being made, 0 before the first
   prometheus::Gauge& ready;         // octet_ready: 1 when /ready says so
+  prometheus::Gauge& progressing;   // octet_progressing: 1 unless work in flight is overdue
   prometheus::Gauge& load_seconds;  // octet_load_seconds: reading config and weights at start
   prometheus::Gauge&
       last_step_age_seconds;  // octet_last_step_age_seconds: since a step ended here; 0 before the first

@@ -39,8 +39,8 @@ class WorkerProcess {
   // Why the worker cannot go on, when it cannot.
   virtual std::optional<absl::Status> failure() const = 0;
 
-  // Takes no new work.
-  virtual void drain() = 0;
+  // Takes no new work. end: when the process ends, done or not.
+  virtual void drain(Time end) = 0;
   // After drain(): nothing is left to do.
   virtual bool drained() const = 0;
   // Ends all streams, so that the server can shut down. The object must outlive the server.

@@ -16,6 +16,7 @@
 #include "base/grpc_server.h"
 #include "base/log.h"
 #include "base/metrics_endpoint.h"
+#include "base/progress.h"
 #include "base/status.h"
 #include "base/stop_signal.h"
 #include "base/time_slice.h"
@@ -132,7 +133,8 @@ class Worker {
   absl::Status open_metrics() {
     if (config_.check_model) return absl::OkStatus();
     absl::StatusOr<std::unique_ptr<MetricsEndpoint>> endpoint = MetricsEndpoint::listen(
-        config_.host, config_.metrics_port, metrics_.registry(), [this] { return ready_.load(); });
+        config_.host, config_.metrics_port, metrics_.registry(), [this] { return ready_.load(); },
+        [this] { return live_.load(); });
     if (!endpoint.ok()) {
       return absl::Status(endpoint.status().code(),
                           absl::StrCat("--metrics-port: ", endpoint.status().message()));
@@ -187,8 +189,8 @@ class Worker {
       signal = stop.wait(now() + kTick);
     }
     spdlog::info("signal {}: draining for at most {} s", signal, seconds(config_.drain_timeout));
-    process_->drain();
     const Time deadline = now() + config_.drain_timeout;
+    process_->drain(deadline);
     while (!process_->drained() && now() < deadline) {
       publish_health(false);
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -203,7 +205,16 @@ class Worker {
     ready_ = ready;
     metrics_.ready.Set(ready ? 1 : 0);
     server_->set_serving("ready", ready);
-    server_->set_serving("progress", process_->progressing());
+    const bool progressing = process_->progressing();
+    if (progress_.set(progressing, now())) {
+      spdlog::log(
+          progressing ? spdlog::level::info : spdlog::level::err, "stage {} {}", config_.stage,
+          progressing ? "makes progress again" : "makes no progress: work in flight is past --step-timeout");
+    }
+    live_ = progress_.live(now());
+    metrics_.progressing.Set(progressing ? 1 : 0);
+    server_->set_serving("progress", progressing);
+    server_->set_serving("live", live_);
     const std::optional<Time> last_step = process_->last_step();
     if (last_step) metrics_.last_step_age_seconds.Set(seconds(now() - *last_step));
   }
@@ -214,6 +225,8 @@ class Worker {
   std::shared_ptr<TlsFiles> cluster_;                    // null: no TLS
   std::optional<CredentialMetrics> credential_metrics_;  // from run() on
   std::atomic<bool> ready_{false};
+  Progress progress_;
+  std::atomic<bool> live_{true};
   std::unique_ptr<MetricsEndpoint> metrics_endpoint_;
   std::unique_ptr<WorkerProcess> process_;
   std::unique_ptr<GrpcServer> server_;

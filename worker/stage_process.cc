@@ -59,7 +59,7 @@ class StageProcess final : public WorkerProcess {
     return registrar_ ? registrar_->refusal() : std::nullopt;
   }
 
-  void drain() override {
+  void drain(Time) override {
     draining_ = true;
     drain_began_ = now();
   }

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "router/generation/running_request.h"
 
 namespace octet::router {
 namespace {
@@ -22,6 +21,24 @@ QueuedRequest queued(GenerationId id, const ValidatedRequest& request) {
           .priority = request.priority,
           .deadline = request.deadline,
           .num_tokens = uint64_t{request.prompt.size()} * request.num_choices};
+}
+
+Placement placement_of(const ValidatedRequest& request) {
+  return {.request = request, .num_sequences = request.num_choices};
+}
+
+const char* label(MoveReason reason) {
+  switch (reason) {
+    case MoveReason::kLost:
+      return "lost";
+    case MoveReason::kHung:
+      return "hung";
+    case MoveReason::kDraining:
+      return "draining";
+    case MoveReason::kFailed:
+      return "failed";
+  }
+  return "failed";
 }
 
 std::string whole_seconds(Duration duration) {
@@ -39,7 +56,9 @@ PipelineGenerator::PipelineGenerator(boost::asio::io_context& loop, Pipelines& p
       metrics_(metrics),
       limits_(limits),
       queue_(limits.queue),
-      queue_timer_(loop) {}
+      moves_(limits.moves),
+      timer_(loop),
+      random_(std::random_device{}()) {}
 
 PipelineGenerator::~PipelineGenerator() = default;
 
@@ -48,10 +67,7 @@ GenerationId PipelineGenerator::start(ValidatedRequest request, std::shared_ptr<
   absl::Status status = admit(request.num_choices);
   if (status.ok()) {
     num_sequences_ += request.num_choices;
-    RunningRequest::Owner owner{
-        .on_end = [this, id] { remove(id); },
-        .on_tokens = [this, tenant = request.tenant.name, priority = request.priority](
-                         uint32_t num_tokens) { queue_.charge(tenant, priority, num_tokens); }};
+    RunningRequest::Owner owner = owner_of(id, request);
     in_flight_[id].request = std::make_shared<RunningRequest>(
         RunningRequest::Surroundings{loop_, pipelines_, tokenizer_, metrics_, limits_.deadline_grace},
         std::move(request), sink, now(), std::move(owner));
@@ -65,6 +81,19 @@ GenerationId PipelineGenerator::start(ValidatedRequest request, std::shared_ptr<
     });
   }
   return id;
+}
+
+RunningRequest::Owner PipelineGenerator::owner_of(GenerationId id, const ValidatedRequest& request) {
+  return {.on_end = [this, id] { remove(id); },
+          .on_tokens = [this, tenant = request.tenant.name, priority = request.priority](
+                           uint32_t num_tokens) { queue_.charge(tenant, priority, num_tokens); },
+          .on_sequence_end = [this] { moves_.succeeded(); },
+          .on_leave =
+              [this, id](Moves::Leaving leaving) {
+                leaving.id.request = id;
+                return leave(leaving);
+              },
+          .on_draining = [this, id](uint32_t choice) { hand_over({.request = id, .choice = choice}); }};
 }
 
 void PipelineGenerator::cancel(GenerationId id) {
@@ -99,9 +128,9 @@ absl::Status PipelineGenerator::admit(uint32_t num_sequences) {
 }
 
 absl::Status PipelineGenerator::start_or_wait(GenerationId id) {
-  const auto pipeline = pipelines_.choose(in_flight_.at(id).request->request());
+  const auto pipeline = pipelines_.choose(placement_of(in_flight_.at(id).request->request()));
   if (!pipeline.ok()) return refused(RefusalReason::kNoPipeline, pipeline.status());
-  return queue_.empty() && *pipeline ? run(id, **pipeline) : wait(id);
+  return queue_.empty() && moves_.empty() && *pipeline ? run(id, **pipeline) : wait(id);
 }
 
 absl::Status PipelineGenerator::run(GenerationId id, PipelineId pipeline) {
@@ -117,7 +146,7 @@ absl::Status PipelineGenerator::wait(GenerationId id) {
   if (push.refusal != RequestQueue::Refusal::kNone) return refusal(push, request);
   entry.queue_request.emplace(metrics_.queue_requests(request.priority));
   entry.queue_tokens.emplace(metrics_.queue_tokens, static_cast<double>(request.num_tokens));
-  watch_queue_deadlines();
+  watch_times();
   for (const GenerationId displaced : push.displaced) {
     const absl::Status status = refused(
         RefusalReason::kDisplaced,
@@ -168,26 +197,67 @@ absl::Status PipelineGenerator::refused(RefusalReason reason, const absl::Status
 }
 
 void PipelineGenerator::on_room() {
-  if (queue_.empty() || std::exchange(will_dispatch_, true)) return;
+  if ((queue_.empty() && moves_.empty()) || std::exchange(will_dispatch_, true)) return;
   boost::asio::post(loop_, [this] {
     will_dispatch_ = false;
     dispatch();
   });
 }
 
+Moves::Verdict PipelineGenerator::leave(const Moves::Leaving& leaving) {
+  const Moves::Verdict verdict = moves_.leave(leaving, now(), random_());
+  if (verdict == Moves::Verdict::kMoves) {
+    metrics_.count_move(label(leaving.reason));
+    on_room();  // another pipeline may have some
+  } else {
+    metrics_.count_given_up(verdict == Moves::Verdict::kNoBudget ? "no_budget" : "too_often");
+  }
+  return verdict;
+}
+
+void PipelineGenerator::hand_over(const Moves::Id& id) {
+  if (moves_.next(now())) return;  // has nowhere to go already
+  RunningRequest& request = *in_flight_.at(id.request).request;
+  const auto pipeline = pipelines_.choose(request.placement(id.choice));
+  if (!pipeline.ok() || !*pipeline) return;
+  metrics_.count_move(label(MoveReason::kDraining));
+  request.hand_over(id.choice, **pipeline);
+}
+
 void PipelineGenerator::dispatch() {
   for (const GenerationId id : queue_.expire(now())) fail(id, deadline_exceeded());
+  for (const Moves::Id& id : moves_.expire(now())) {
+    metrics_.count_given_up("no_pipeline");
+    fail(id.request,
+         unavailable("the pipeline that ran the request was lost, and no other one is ready", kRetryAfter));
+  }
+  if (resume_moves()) start_queued();
+  watch_times();
+}
+
+bool PipelineGenerator::resume_moves() {
+  while (const auto id = moves_.next(now())) {
+    const auto request = in_flight_.at(id->request).request;
+    const auto pipeline = pipelines_.choose(request->placement(id->choice));
+    moves_.set_no_pipeline(!pipeline.ok(), now());
+    if (!pipeline.ok() || !*pipeline) return false;
+    moves_.remove(*id);
+    request->resume(id->choice, **pipeline);
+  }
+  return true;
+}
+
+void PipelineGenerator::start_queued() {
   while (const auto id = queue_.front()) {
     Entry& entry = in_flight_.at(*id);
-    const auto pipeline = pipelines_.choose(entry.request->request());
+    const auto pipeline = pipelines_.choose(placement_of(entry.request->request()));
     queue_.set_stalled(!pipeline.ok(), now());
-    if (!pipeline.ok() || !*pipeline) break;
+    if (!pipeline.ok() || !*pipeline) return;
     queue_.pop(now());
     entry.queue_request.reset();
     entry.queue_tokens.reset();
     if (const absl::Status status = run(*id, **pipeline); !status.ok()) fail(*id, status);
   }
-  watch_queue_deadlines();
 }
 
 void PipelineGenerator::fail(GenerationId id, const absl::Status& status) {
@@ -197,11 +267,11 @@ void PipelineGenerator::fail(GenerationId id, const absl::Status& status) {
   request->fail(status);
 }
 
-void PipelineGenerator::watch_queue_deadlines() {
-  const Time deadline = queue_.next_deadline();
-  if (deadline == kNoDeadline || deadline == queue_timer_.expiry()) return;
-  queue_timer_.expires_at(deadline);
-  queue_timer_.async_wait([this](const boost::system::error_code& error) {
+void PipelineGenerator::watch_times() {
+  const Time time = std::min(queue_.next_deadline(), moves_.next_time());
+  if (time == kNoDeadline || time == timer_.expiry()) return;
+  timer_.expires_at(time);
+  timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) dispatch();
   });
 }
@@ -210,6 +280,7 @@ void PipelineGenerator::remove(GenerationId id) {
   const auto entry = in_flight_.find(id);
   if (entry == in_flight_.end()) return;
   queue_.remove(id, now());
+  moves_.remove_request(id);
   num_sequences_ -= entry->second.request->request().num_choices;
   in_flight_.erase(entry);
 }

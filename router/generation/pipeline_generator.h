@@ -1,5 +1,6 @@
 // The Generator of the router: takes requests, keeps those that wait in the queue, and starts each on a
-// pipeline when one has room. Owns all state of requests in flight; knows nothing of sockets or of how a
+// pipeline when one has room. What a pipeline that was lost or drains had, goes on elsewhere, before anything
+// new. Owns all state of requests in flight; knows nothing of sockets or of how a
 // pipeline is reached.
 #pragma once
 
@@ -8,10 +9,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <random>
 #include <unordered_map>
 
 #include "base/clock.h"
 #include "router/generation/generation.h"
+#include "router/generation/moves.h"
+#include "router/generation/running_request.h"
 #include "router/metrics.h"
 #include "router/queue/request_queue.h"
 #include "router/routing/pipeline.h"
@@ -19,14 +23,13 @@
 
 namespace octet::router {
 
-class RunningRequest;
-
 class PipelineGenerator final : public Generator {
  public:
   struct Limits {
     uint32_t max_requests = 2048;   // in flight, those that wait included
     uint32_t max_sequences = 4096;  // in flight: choices, over all requests
     QueueLimits queue;
+    MoveLimits moves;
     // How long after its deadline a request that the pipeline did not end is ended here.
     Duration deadline_grace = std::chrono::seconds(1);
   };
@@ -41,7 +44,7 @@ class PipelineGenerator final : public Generator {
   GenerationId start(ValidatedRequest request, std::shared_ptr<GenerationSink> sink) override;
   void cancel(GenerationId id) override;
 
-  // A pipeline may have more room: starts what waits, soon.
+  // A pipeline may have more room, or come or go: starts what waits, soon.
   void on_room();
   // From now on new requests are refused as UNAVAILABLE; those in flight and those that wait go on.
   void drain() { draining_ = true; }
@@ -65,10 +68,16 @@ class PipelineGenerator final : public Generator {
   absl::Status wait(GenerationId id);
   absl::Status refusal(const RequestQueue::Push& push, const QueuedRequest& request);
   absl::Status refused(RefusalReason reason, const absl::Status& status);
+  RunningRequest::Owner owner_of(GenerationId id, const ValidatedRequest& request);
+  Moves::Verdict leave(const Moves::Leaving& leaving);
+  void hand_over(const Moves::Id& id);
   // Starts what waits and has room now, and ends what waited past its deadline.
   void dispatch();
+  // Returns whether newcomers may have what room there is: nothing that moves waits for it.
+  bool resume_moves();
+  void start_queued();
   void fail(GenerationId id, const absl::Status& status);
-  void watch_queue_deadlines();
+  void watch_times();
   void remove(GenerationId id);
 
   boost::asio::io_context& loop_;
@@ -82,8 +91,10 @@ class PipelineGenerator final : public Generator {
   std::unordered_map<GenerationId, Entry> in_flight_;
   std::unordered_map<GenerationId, std::shared_ptr<GenerationSink>> refused_;  // and not told yet
   RequestQueue queue_;
+  Moves moves_;
   bool will_dispatch_ = false;
-  boost::asio::steady_timer queue_timer_;  // of the earliest deadline in the queue
+  boost::asio::steady_timer timer_;  // of the earliest time at which something that waits has to be looked at
+  std::mt19937_64 random_;
 };
 
 }  // namespace octet::router

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "octet/v1/pipeline.pb.h"
 #include "router/generation/choice.h"
+#include "router/generation/decode_pace.h"
 #include "router/generation/start_sequence.h"
 
 namespace octet::router {
@@ -70,10 +71,14 @@ struct RunningRequest::Sequence final : SequenceEvents {
     const auto keep = request.shared_from_this();
     request.on_output(*this, output);
   }
-  void on_lost(const absl::Status& status) override {
+  void on_draining(Time end) override {
     const auto keep = request.shared_from_this();
-    handle.reset();
-    request.fail(status);
+    request.on_draining(*this, end);
+  }
+  void on_lost(MoveReason reason) override {
+    const auto keep = request.shared_from_this();
+    request.leave(*this, reason, false,
+                  unavailable("the pipelines that ran the request were lost", kRetryAfter));
   }
 
   RunningRequest& request;
@@ -83,6 +88,10 @@ struct RunningRequest::Sequence final : SequenceEvents {
   std::optional<SequenceHandle> handle;  // while it runs on a pipeline
   bool finished = false;
   std::optional<Time> last_tokens;  // when its last tokens came
+  bool heard = false;               // a lead has told of it
+  DecodePace pace;                  // where it runs
+  uint32_t num_moves_in_a_row = 0;  // without a token between
+  PipelineId failed_on = 0;         // that answered with a failure last
 };
 
 RunningRequest::RunningRequest(const Surroundings& surroundings, ValidatedRequest request,
@@ -119,8 +128,7 @@ absl::Status RunningRequest::start(PipelineId pipeline) {
   track_.start = start_time;
   for (uint32_t i = 0; i < request_.num_choices; ++i) {
     sequences_.push_back(std::make_unique<Sequence>(*this, i));
-    sequences_.back()->handle = surroundings_.pipelines.start(
-        pipeline, start_sequence(request_, i, {}, start_time), *sequences_.back());
+    run_on(*sequences_.back(), pipeline, start_time);
   }
   surroundings_.metrics.prompt_tokens.Increment(static_cast<double>(request_.prompt.size()));
   if (request_.deadline != kNoDeadline) {
@@ -131,6 +139,63 @@ absl::Status RunningRequest::start(PipelineId pipeline) {
     });
   }
   return absl::OkStatus();
+}
+
+void RunningRequest::run_on(Sequence& sequence, PipelineId pipeline, Time now) {
+  sequence.pace = {};
+  // A prompt that is scored in part is scored again.
+  if (sequence.index == 0 && !prompt_logprobs_sent_) prompt_logprobs_.clear();
+  const SequenceProgress progress{.generated = sequence.tokens, .scores_prompt = !prompt_logprobs_sent_};
+  sequence.handle = surroundings_.pipelines.start(
+      pipeline, start_sequence(request_, sequence.index, progress, now), sequence);
+}
+
+Placement RunningRequest::placement(uint32_t choice) const {
+  const Sequence& sequence = *sequences_.at(choice);
+  return {.request = request_,
+          .num_sequences = 1,
+          .num_generated = sequence.tokens.size(),
+          .avoid = sequence.failed_on};
+}
+
+void RunningRequest::resume(uint32_t choice, PipelineId pipeline) {
+  const Time time = now();
+  if (request_.deadline <= time) return on_deadline();
+  run_on(*sequences_.at(choice), pipeline, time);
+}
+
+void RunningRequest::hand_over(uint32_t choice, PipelineId pipeline) {
+  if (const auto handle = std::exchange(sequences_.at(choice)->handle, std::nullopt))
+    surroundings_.pipelines.cancel(*handle);
+  resume(choice, pipeline);
+}
+
+void RunningRequest::leave(Sequence& sequence, MoveReason reason, bool answered, const absl::Status& why) {
+  const auto handle = std::exchange(sequence.handle, std::nullopt);
+  if (!sink_) return;
+  sequence.failed_on = answered && handle ? handle->pipeline : 0;
+  const Moves::Verdict verdict = owner_.on_leave({.id = {.request = 0, .choice = sequence.index},
+                                                  .priority = request_.priority,
+                                                  .reason = reason,
+                                                  .answered = answered,
+                                                  .num_in_a_row = ++sequence.num_moves_in_a_row});
+  if (verdict != Moves::Verdict::kMoves) fail(why);
+}
+
+void RunningRequest::on_failure(Sequence& sequence, const absl::Status& why) {
+  switch (why.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return fail(why);
+    case absl::StatusCode::kUnavailable:  // it takes nothing new: nothing was tried
+      return leave(sequence, MoveReason::kDraining, true, why);
+    default:
+      return leave(sequence, MoveReason::kFailed, true, why);
+  }
+}
+
+void RunningRequest::on_draining(Sequence& sequence, Time end) {
+  const auto num_left = static_cast<uint32_t>(request_.max_tokens - sequence.tokens.size());
+  if (!sequence.pace.fits(num_left, now(), end)) owner_.on_draining(sequence.index);
 }
 
 void RunningRequest::cancel() {
@@ -149,15 +214,18 @@ void RunningRequest::fail(const absl::Status& status) {
 
 void RunningRequest::on_output(Sequence& sequence, const v1::SequenceOutput& output) {
   if (!sink_) return;
-  const bool is_last = output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
-  if (is_last) sequence.handle.reset();
   const bool by_deadline = output.finish_reason() == v1::FINISH_REASON_DEADLINE ||
                            output.error_code() == static_cast<int>(absl::StatusCode::kDeadlineExceeded);
-  if (output.error_code() != 0 && !by_deadline) return fail(lead_error(output));
+  if (output.error_code() != 0 && !by_deadline) return on_failure(sequence, lead_error(output));
   if (output.finish_reason() == v1::FINISH_REASON_CANCELLED) {
-    return fail(unavailable("the pipeline stopped the request", kRetryAfter));
+    return leave(sequence, MoveReason::kFailed, true,
+                 unavailable("the pipeline stopped the request", kRetryAfter));
   }
-  if (sequence.index == 0 && output.cached_tokens() > 0) usage_.cached_tokens = output.cached_tokens();
+  const bool is_last = output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
+  if (is_last) sequence.handle.reset();
+  // What other pipelines have cached of it after a move saves the client nothing.
+  if (!std::exchange(sequence.heard, true) && sequence.index == 0)
+    usage_.cached_tokens = output.cached_tokens();
 
   if (sequence.index == 0 && !may_send()) {
     if (const absl::Status status = take_prompt_logprobs(output); !status.ok()) return fail(status);
@@ -185,6 +253,7 @@ absl::Status RunningRequest::take_tokens(Sequence& sequence, const v1::SequenceO
         absl::StrCat("the pipeline sent more tokens than max_tokens = ", request_.max_tokens));
   }
   observe_tokens(sequence, num_tokens);
+  sequence.num_moves_in_a_row = 0;
   owner_.on_tokens(num_tokens);
   const uint32_t before = sequence.choice.num_tokens();
   const auto& stops = request_.stop_token_ids;
@@ -230,6 +299,7 @@ void RunningRequest::finish(Sequence& sequence, FinishReason reason) {
     surroundings_.pipelines.cancel(*handle);
   sequence.finished = true;
   if (request_.record) track_.finish_reasons.emplace_back(name_of(reason));
+  owner_.on_sequence_end();
   usage_.completion_tokens += sequence.choice.num_tokens();
   send(sequence.choice.finish(reason));
   if (++num_finished_ < request_.num_choices || !sink_) return;
@@ -261,6 +331,7 @@ void RunningRequest::observe_tokens(Sequence& sequence, int num_tokens) {
                                                               num_tokens);
   }
   sequence.last_tokens = time;
+  sequence.pace.add(static_cast<uint32_t>(num_tokens), time);
 }
 
 void RunningRequest::end_sequences() {

@@ -1,5 +1,6 @@
 // One admitted request: once it is started, a sequence for each choice, their text, and what its sink is
-// told. Event loop only. Admission and the set of all requests are PipelineGenerator's.
+// told. A choice whose pipeline is lost goes on with the same tokens on another one. Event loop only.
+// Admission, the set of all requests and what waits for a pipeline are PipelineGenerator's.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -10,6 +11,7 @@
 
 #include "base/clock.h"
 #include "router/generation/generation.h"
+#include "router/generation/moves.h"
 #include "router/metrics.h"
 #include "router/request/validated_request.h"
 #include "router/routing/pipeline.h"
@@ -31,6 +33,13 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
   struct Owner {
     std::function<void()> on_end;  // once, before the sink's last call; not after cancel()
     std::function<void(uint32_t num_tokens)> on_tokens;  // generated, whatever becomes of them
+    std::function<void()> on_sequence_end;               // a choice ended well
+    // A choice has left its pipeline; leaving.id.request is the owner's to fill in. When it moves it waits
+    // for resume(), otherwise the request fails.
+    std::function<Moves::Verdict(Moves::Leaving leaving)> on_leave;
+    // A choice's pipeline is about to end, and the choice will not have ended by then: hand_over() is
+    // welcome.
+    std::function<void(uint32_t choice)> on_draining;
   };
 
   RunningRequest(const Surroundings& surroundings, ValidatedRequest request,
@@ -43,6 +52,13 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
   // Sends all choices to a pipeline that was chosen in this turn of the loop. Errors: DEADLINE_EXCEEDED when
   // the deadline has passed; then nothing runs and fail() is for the caller to call.
   absl::Status start(PipelineId pipeline);
+  // What a choice that moves looks for.
+  Placement placement(uint32_t choice) const;
+  // Goes on with a choice that has left its pipeline, on one that was chosen in this turn of the loop. Past
+  // the deadline the request ends instead.
+  void resume(uint32_t choice, PipelineId pipeline);
+  // The same for one that still runs elsewhere, where it ends.
+  void hand_over(uint32_t choice, PipelineId pipeline);
   // Ends all sequences and drops the sink.
   void cancel();
   // Ends all sequences and the request; the sink hears why.
@@ -51,7 +67,13 @@ class RunningRequest : public std::enable_shared_from_this<RunningRequest> {
  private:
   struct Sequence;
 
+  void run_on(Sequence& sequence, PipelineId pipeline, Time now);
+  // answered: by a lead that is there.
+  void leave(Sequence& sequence, MoveReason reason, bool answered, const absl::Status& why);
   void on_output(Sequence& sequence, const v1::SequenceOutput& output);
+  // The lead gave the sequence up, for no reason of the request's.
+  void on_failure(Sequence& sequence, const absl::Status& why);
+  void on_draining(Sequence& sequence, Time end);
   absl::Status take_tokens(Sequence& sequence, const v1::SequenceOutput& output);
   absl::Status take_prompt_logprobs(const v1::SequenceOutput& output);
   // Ends the request by deadline: with the text so far when there is some, else as an error.

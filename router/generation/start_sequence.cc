@@ -41,18 +41,20 @@ void set_sampling(const ValidatedRequest& request, uint32_t choice_index, v1::Se
     constraint.set_begins_text(request.constraint->begins_text);
   }
   if (request.logprobs) out.set_logprobs(*request.logprobs);
-  // All choices have one prompt: its scores come once.
-  if (request.prompt_logprobs && choice_index == 0) out.set_prompt_logprobs(*request.prompt_logprobs);
 }
 
 }  // namespace
 
 v1::StartSequence start_sequence(const ValidatedRequest& request, uint32_t choice_index,
-                                 std::span<const TokenId> generated, Time now) {
+                                 const SequenceProgress& progress, Time now) {
   v1::StartSequence start;
   start.mutable_prompt_tokens()->Add(request.prompt.begin(), request.prompt.end());
-  start.mutable_generated_tokens()->Add(generated.begin(), generated.end());
+  start.mutable_generated_tokens()->Add(progress.generated.begin(), progress.generated.end());
   set_sampling(request, choice_index, *start.mutable_sampling());
+  // All choices have one prompt: its scores come once.
+  if (request.prompt_logprobs && choice_index == 0 && progress.scores_prompt) {
+    start.mutable_sampling()->set_prompt_logprobs(*request.prompt_logprobs);
+  }
   start.set_max_tokens(request.max_tokens);
   start.mutable_stop_token_ids()->Add(request.stop_token_ids.begin(), request.stop_token_ids.end());
   if (request.deadline != kNoDeadline) {

@@ -13,9 +13,14 @@ class StartSequence;
 
 namespace octet::router {
 
-// generated: tokens that the choice has already (a sequence that moves to another pipeline), else empty.
+// What was done on other pipelines before the choice moved.
+struct SequenceProgress {
+  std::span<const TokenId> generated;
+  bool scores_prompt = true;  // the prompt's log-probabilities are still to be told
+};
+
 // sequence_id is left to the pipeline's client. The request's deadline must lie after now.
 v1::StartSequence start_sequence(const ValidatedRequest& request, uint32_t choice_index,
-                                 std::span<const TokenId> generated, Time now);
+                                 const SequenceProgress& progress, Time now);
 
 }  // namespace octet::router

@@ -3,6 +3,7 @@
 #include "base/credentials.h"
 #include "base/grpc_server.h"
 #include "base/log.h"
+#include "base/wire_version.h"
 #include "octet/v1/pipeline.grpc.pb.h"
 #include "router/routing/lead_connection.h"
 #include "router/routing/loop_stream.h"
@@ -25,6 +26,7 @@ class GrpcLeadConnection final : public LeadConnection {
     watch_request_.set_interval_ms(
         static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(watch_interval).count()));
     watch_request_.set_with_prefix_digest(true);
+    watch_request_.set_wire_version(kPipelineWireVersion);
     watch_ = std::make_shared<WatchStream>(loop_, WatchStream::Events{events_.on_watch, on_end()});
     stub_->async()->Watch(watch_->context(), &watch_request_, watch_.get());
     watch_->open();

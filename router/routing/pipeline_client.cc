@@ -6,16 +6,28 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/wire_version.h"
 #include "octet/v1/pipeline.pb.h"
 #include "router/routing/merge_outputs.h"
 
 namespace octet::router {
 namespace {
 
-constexpr Duration kRetryAfter = std::chrono::seconds(1);
-
 std::span<const uint64_t> names(const google::protobuf::RepeatedField<uint64_t>& field) {
   return {field.data(), static_cast<size_t>(field.size())};
+}
+
+// Of the pipeline, not of the request or of its deadline; one that drains says so.
+bool is_failure(const v1::SequenceOutput& output) {
+  switch (static_cast<absl::StatusCode>(output.error_code())) {
+    case absl::StatusCode::kOk:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kUnavailable:
+      return false;
+    default:
+      return true;
+  }
 }
 
 bool is_done(const std::shared_future<void>& stream) {
@@ -32,7 +44,8 @@ PipelineClient::PipelineClient(boost::asio::io_context& loop, std::string addres
       owner_(std::move(owner)),
       silence_timer_(loop),
       backoff_timer_(loop),
-      random_(std::random_device{}()) {}
+      random_(std::random_device{}()),
+      circuit_(options.circuit) {}
 
 PipelineClient::~PipelineClient() {
   close_connection();
@@ -52,23 +65,31 @@ bool PipelineClient::disconnected() const {
 void PipelineClient::connect() {
   std::erase_if(closing_, is_done);
   has_news_ = false;
+  draining_ = false;
   connection_ =
       options_.connect(loop_, address_, options_.watch_interval,
                        {.on_watch = [this](const v1::WatchResponse& state) { on_watch(state); },
                         .on_outputs = [this](const v1::SubmitResponse& response) { on_outputs(response); },
-                        .on_end = [this](const std::string& reason) { lose(reason); }});
-  expect_news();
+                        .on_end =
+                            [this](const std::string& why) {
+                              lose(draining_ ? MoveReason::kDraining : MoveReason::kLost, why);
+                            }});
+  silence_.news();
+  watch_silence();
 }
 
 void PipelineClient::on_watch(const v1::WatchResponse& state) {
-  expect_news();
+  if (state.state() == v1::PIPELINE_STATE_STALLED)
+    return lose(MoveReason::kHung, "the lead makes no progress");
+  silence_.news();
   num_failures_ = 0;
   has_news_ = true;
+  draining_ = state.state() == v1::PIPELINE_STATE_DRAINING;
   take_load(state);
 
   bool usable = state.state() == v1::PIPELINE_STATE_READY;
   if (usable) {
-    const absl::Status status = owner_.check(state);
+    const absl::Status status = check(state);
     usable = status.ok();
     const std::string refusal(status.message());
     if (!usable && refusal != refusal_)
@@ -79,7 +100,24 @@ void PipelineClient::on_watch(const v1::WatchResponse& state) {
   if (usable && !ready_) spdlog::info("pipeline {} is ready, epoch {}", address_, state.epoch());
   if (!usable && ready_) spdlog::warn("pipeline {} takes no sequences now", address_);
   set_ready(usable);
+  if (draining_) tell_draining(now() + std::chrono::milliseconds(state.drain_left_ms()));
   owner_.on_room();
+}
+
+void PipelineClient::tell_draining(Time end) {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, sequence] : sequences_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());  // the oldest first
+  for (const uint64_t id : ids) {
+    const auto found = sequences_.find(id);
+    if (found != sequences_.end()) found->second.events->on_draining(end);
+  }
+}
+
+absl::Status PipelineClient::check(const v1::WatchResponse& state) const {
+  if (state.wire_version() == kPipelineWireVersion) return owner_.check(state);
+  return absl::FailedPreconditionError(absl::StrCat("its lead speaks wire version ", state.wire_version(),
+                                                    ", this router ", kPipelineWireVersion));
 }
 
 // What was sent while the news was on its way is missing in it, and what ended is still there: others appear
@@ -125,6 +163,7 @@ void PipelineClient::start(v1::StartSequence sequence, SequenceEvents& events) {
                      Sequence{.events = &events, .num_prompt_tokens = num_tokens, .num_tokens = num_tokens});
   num_own_prompt_tokens_ += num_tokens;
   if (num_free_tokens_) *num_free_tokens_ -= static_cast<int64_t>(num_tokens);
+  circuit_.started(now());
   connection_->start(std::move(sequence));
 }
 
@@ -142,6 +181,11 @@ void PipelineClient::on_outputs(const v1::SubmitResponse& response) {
     Sequence& sequence = found->second;
     SequenceEvents& events = *sequence.events;
     sequence.num_tokens += output.tokens_size();
+    if (is_failure(output)) {
+      count_failure();
+    } else if (output.tokens_size() > 0) {
+      count_success();
+    }
     if (is_last(output)) {
       forget(sequence);
       sequences_.erase(found);
@@ -152,14 +196,15 @@ void PipelineClient::on_outputs(const v1::SubmitResponse& response) {
   }
 }
 
-void PipelineClient::lose(const std::string& reason) {
+void PipelineClient::lose(MoveReason reason, const std::string& why) {
   if (!connection_) return;
   if (has_news_) {
-    spdlog::warn("pipeline {} is lost with {} sequences: {}", address_, sequences_.size(), reason);
+    spdlog::warn("pipeline {} is lost with {} sequences: {}", address_, sequences_.size(), why);
   } else if (num_failures_ == 0) {
-    spdlog::warn("pipeline {} cannot be reached, trying on: {}", address_, reason);
+    spdlog::warn("pipeline {} cannot be reached, trying on: {}", address_, why);
   }
   close_connection();
+  if (!sequences_.empty() && reason != MoveReason::kDraining) count_failure();
   ++num_failures_;
   num_other_sequences_ = 0;
   num_other_prompt_tokens_ = 0;
@@ -169,7 +214,7 @@ void PipelineClient::lose(const std::string& reason) {
   while (!sequences_.empty()) {
     auto sequence = sequences_.extract(sequences_.begin());
     forget(sequence.mapped());
-    sequence.mapped().events->on_lost(unavailable("the pipeline that ran the request was lost", kRetryAfter));
+    sequence.mapped().events->on_lost(reason);
   }
   reconnect_later();
 }
@@ -181,13 +226,23 @@ void PipelineClient::close_connection() {
   for (std::shared_future<void>& stream : connection->close()) closing_.push_back(std::move(stream));
 }
 
-void PipelineClient::expect_news() {
-  silence_timer_.expires_after(options_.silence_timeout);
+void PipelineClient::watch_silence() {
+  silence_timer_.expires_after(Silence::period(options_.silence_timeout));
   silence_timer_.async_wait([this, weak = std::weak_ptr(alive_)](const boost::system::error_code& error) {
-    if (!error && !weak.expired() && silence_timer_.expiry() <= now()) {
-      lose(absl::StrCat("no news for ", seconds(options_.silence_timeout), " s"));
-    }
+    if (error || weak.expired() || !connection_) return;
+    if (!silence_.tick()) return watch_silence();
+    lose(MoveReason::kHung, absl::StrCat("no news for ", seconds(options_.silence_timeout), " s"));
   });
+}
+
+void PipelineClient::count_success() {
+  if (!circuit_.is_clean()) circuit_.succeeded(now());
+}
+
+void PipelineClient::count_failure() {
+  const auto open = circuit_.failed(now(), random_());
+  if (open)
+    spdlog::warn("pipeline {} fails its sequences and is left alone for {:.1f} s", address_, seconds(*open));
 }
 
 void PipelineClient::reconnect_later() {

@@ -15,21 +15,24 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "router/routing/circuit.h"
 #include "router/routing/lead_connection.h"
 #include "router/routing/pipeline.h"
 #include "router/routing/prefix_index.h"
 #include "router/routing/selector.h"
+#include "router/routing/silence.h"
 
 namespace octet::router {
 
 struct PipelineClientOptions {
   // Short, since the news tells what other routers have sent.
   Duration watch_interval = std::chrono::milliseconds(100);
-  // A lead that says nothing on its Watch stream for so long counts as lost.
+  // A lead that says nothing on its Watch stream for so long counts as hung.
   Duration silence_timeout = std::chrono::seconds(10);
   // Between two attempts to connect: doubles from the first to the last, and half of it is random.
   Duration min_backoff = std::chrono::milliseconds(100);
   Duration max_backoff = std::chrono::seconds(5);
+  Circuit::Limits circuit;
   ConnectToLead connect = connect_by_grpc(nullptr);
 };
 
@@ -56,6 +59,8 @@ class PipelineClient {
   bool disconnected() const;
   // Connected, serving, and checked by the owner.
   bool ready() const { return ready_; }
+  // Has not failed sequence after sequence.
+  const Circuit& circuit() const { return circuit_; }
   // This router's part is exact; that of others is what the last news told beyond it.
   PipelineLoad load() const;
   // What its prefix cache holds, in blocks of this many tokens.
@@ -77,16 +82,23 @@ class PipelineClient {
   };
 
   void on_watch(const v1::WatchResponse& state);
+  // Whether this router can use the pipeline. Errors: any, and the text says why not.
+  absl::Status check(const v1::WatchResponse& state) const;
+  void tell_draining(Time end);
   void take_load(const v1::WatchResponse& state);
   // The pipeline computes a sequence's prompt no more.
   void forget_prompt(Sequence& sequence);
   // A sequence has ended, and its blocks are or will be free.
   void forget(Sequence& sequence);
   void on_outputs(const v1::SubmitResponse& response);
-  // The connection is no more: its sequences are lost, another is tried after a while.
-  void lose(const std::string& reason);
+  // The connection is no more, and what comes over it is not heard: its sequences are lost, another one is
+  // tried after a while.
+  void lose(MoveReason reason, const std::string& why);
   void close_connection();
-  void expect_news();
+  void watch_silence();
+  // A sequence that the pipeline had got on, or was failed by it.
+  void count_success();
+  void count_failure();
   void reconnect_later();
   void set_ready(bool ready);
 
@@ -96,10 +108,11 @@ class PipelineClient {
   const Owner owner_;
   boost::asio::steady_timer silence_timer_;
   boost::asio::steady_timer backoff_timer_;
-  std::minstd_rand random_;
+  std::mt19937_64 random_;
 
   std::unique_ptr<LeadConnection> connection_;
   bool has_news_ = false;                          // the lead has answered on this connection
+  bool draining_ = false;                          // at the last news
   std::vector<std::shared_future<void>> closing_;  // streams that gRPC may still hold
   std::unordered_map<uint64_t, Sequence> sequences_;
   bool ready_ = false;
@@ -111,6 +124,8 @@ class PipelineClient {
   std::optional<int64_t> num_free_tokens_;
   PrefixIndex prefixes_;
   uint32_t block_size_tokens_ = 0;
+  Silence silence_;
+  Circuit circuit_;
   int num_failures_ = 0;  // attempts to connect since the last news
   std::string refusal_;   // why the owner does not use this pipeline; logged once
   // Handlers of timers may run after the end.

@@ -80,7 +80,7 @@ void PipelinePool::add(const std::string& address) {
                               .on_room =
                                   [this, id] {
                                     if (!members_.at(id).used) let_go_of_unused();
-                                    count_prefix_blocks();
+                                    count_pipelines();
                                     events_.on_room();
                                   }};
   Member& member = members_[id];
@@ -106,20 +106,28 @@ void PipelinePool::let_go_of_unused() {
   });
 }
 
-absl::StatusOr<std::optional<PipelineId>> PipelinePool::choose(const ValidatedRequest& request) {
+absl::StatusOr<std::optional<PipelineId>> PipelinePool::choose(const Placement& placement) {
   std::vector<PipelineId> ids;
   std::vector<Candidate> candidates;
+  const ValidatedRequest& request = placement.request;
   PromptNames names(request);
+  const Time time = now();
+  bool any_ready = false;
   for (const auto& [id, member] : members_) {
     if (!member.takes_sequences()) continue;
+    any_ready = true;
+    if (!member.client->circuit().allows(time)) continue;
     ids.push_back(id);
     candidates.push_back({.name = hash_of(member.address),
                           .load = member.client->load(),
-                          .num_cached_tokens = names.num_cached(*member.client)});
+                          .num_cached_tokens = names.num_cached(*member.client),
+                          .avoid = id == placement.avoid});
   }
-  if (candidates.empty()) return unavailable("no pipeline is ready", kRetryAfter);
-  Demand demand{
-      .num_sequences = request.num_choices, .num_prompt_tokens = request.prompt.size(), .session = {}};
+  if (!any_ready) return unavailable("no pipeline is ready", kRetryAfter);
+  if (candidates.empty()) return std::nullopt;
+  Demand demand{.num_sequences = placement.num_sequences,
+                .num_prompt_tokens = request.prompt.size() + placement.num_generated,
+                .session = {}};
   if (!request.session.empty()) demand.session = hash_of(request.session);
   const auto chosen = select(candidates, demand, options_.room, random_());
   if (!chosen) return std::nullopt;
@@ -165,10 +173,14 @@ absl::Status PipelinePool::check(const v1::WatchResponse& state) {
   return absl::OkStatus();
 }
 
-void PipelinePool::count_prefix_blocks() {
-  size_t num = 0;
-  for (const auto& [id, member] : members_) num += member.client->prefixes().size();
-  metrics_.prefix_blocks_known.Set(static_cast<double>(num));
+void PipelinePool::count_pipelines() {
+  size_t num_blocks = 0, num_open = 0;
+  for (const auto& [id, member] : members_) {
+    num_blocks += member.client->prefixes().size();
+    num_open += member.client->circuit().is_closed() ? 0 : 1;
+  }
+  metrics_.prefix_blocks_known.Set(static_cast<double>(num_blocks));
+  metrics_.pipelines_circuit_open.Set(static_cast<double>(num_open));
 }
 
 void PipelinePool::on_client_change() {

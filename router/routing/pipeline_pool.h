@@ -38,7 +38,7 @@ class PipelinePool final : public Pipelines {
   // among them any more takes no new sequences, and is let go when its last has ended.
   void use(const std::vector<std::string>& addresses);
 
-  absl::StatusOr<std::optional<PipelineId>> choose(const ValidatedRequest& request) override;
+  absl::StatusOr<std::optional<PipelineId>> choose(const Placement& placement) override;
   SequenceHandle start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) override;
   void cancel(const SequenceHandle& handle) override;
 
@@ -58,7 +58,7 @@ class PipelinePool final : public Pipelines {
   void add(const std::string& address);
   void let_go_of_unused();
   absl::Status check(const v1::WatchResponse& state);
-  void count_prefix_blocks();
+  void count_pipelines();
   void on_client_change();
 
   boost::asio::io_context& loop_;

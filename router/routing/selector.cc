@@ -80,6 +80,7 @@ std::optional<size_t> select(std::span<const Candidate> candidates, const Demand
     if (has_room(candidates[i].load, demand, limits)) with_room.push_back(i);
   }
   if (with_room.empty()) return std::nullopt;
+  if (with_room.size() > 1) std::erase_if(with_room, [&](size_t i) { return candidates[i].avoid; });
   std::vector<size_t> preferred = not_overloaded(candidates, with_room, demand);
   const bool any_cached = keep_most_cached(candidates, preferred);
   if (demand.session && !preferred.empty()) {

@@ -32,7 +32,7 @@ struct RoomLimits {
 // What a request asks of one pipeline.
 struct Demand {
   uint64_t num_sequences = 1;
-  uint64_t num_prompt_tokens = 0;   // of each
+  uint64_t num_prompt_tokens = 0;   // of each, with what was generated elsewhere
   std::optional<uint64_t> session;  // its hash
 };
 
@@ -40,6 +40,7 @@ struct Candidate {
   uint64_t name = 0;  // a hash, the same in every router
   PipelineLoad load;
   uint64_t num_cached_tokens = 0;  // of the prompt, from its beginning, in the prefix cache
+  bool avoid = false;              // to be taken only when no other one has room
 };
 
 // A pipeline with nothing to do has room for anything.

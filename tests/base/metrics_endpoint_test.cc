@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
+
 namespace octet {
 namespace {
 
@@ -28,7 +30,8 @@ class MetricsEndpointTest : public testing::Test {
         .Register(*registry_)
         .Add({})
         .Increment(42);
-    auto endpoint = MetricsEndpoint::listen("127.0.0.1", 0, registry_, [this] { return ready_.load(); });
+    auto endpoint = MetricsEndpoint::listen(
+        "127.0.0.1", 0, registry_, [this] { return ready_.load(); }, [this] { return live_.load(); });
     ASSERT_TRUE(endpoint.ok()) << endpoint.status();
     endpoint_ = *std::move(endpoint);
   }
@@ -54,6 +57,7 @@ class MetricsEndpointTest : public testing::Test {
   }
 
   std::atomic<bool> ready_{false};
+  std::atomic<bool> live_{true};
   std::shared_ptr<prometheus::Registry> registry_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   asio::io_context loop_;
@@ -61,6 +65,26 @@ class MetricsEndpointTest : public testing::Test {
 
 bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
+}
+
+TEST_F(MetricsEndpointTest, IsNotLiveWhenTheProcessSaysSo) {
+  EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 200"));
+  live_ = false;
+  EXPECT_TRUE(get("/live").starts_with("HTTP/1.1 503"));
+}
+
+TEST(ProgressTest, TellsNewsOnceAndGivesUpAfterAMinute) {
+  const Time start(std::chrono::hours(1));
+  Progress progress;
+  EXPECT_FALSE(progress.set(true, start));
+  EXPECT_TRUE(progress.live(start + std::chrono::hours(1)));
+  EXPECT_TRUE(progress.set(false, start));
+  EXPECT_FALSE(progress.set(false, start + std::chrono::seconds(59)));
+  EXPECT_FALSE(progress.progressing());
+  EXPECT_TRUE(progress.live(start + std::chrono::seconds(59)));
+  EXPECT_FALSE(progress.live(start + std::chrono::seconds(60)));
+  EXPECT_TRUE(progress.set(true, start + std::chrono::seconds(61)));
+  EXPECT_TRUE(progress.live(start + std::chrono::seconds(61)));
 }
 
 TEST_F(MetricsEndpointTest, ServesThePrometheusTextFormat) {

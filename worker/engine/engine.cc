@@ -179,7 +179,7 @@ void Engine::handle(SubmitEvent& event) {
     return cancel_subscriber(event.subscriber);
   }
   event.sequence.id = *id;
-  if (draining_) {
+  if (drain_end_) {
     end_sequence(*id, failure_news(unavailable("the pipeline is draining", kOverloadRetry)), "unavailable");
   } else if (scheduler_) {
     admit(std::move(event.sequence));
@@ -258,15 +258,18 @@ void Engine::handle(LostEvent& event) {
       absl::Status(event.status.code(), absl::StrCat("stage ", event.stage, ": ", event.status.message())));
 }
 
-void Engine::handle(DrainEvent&) {
-  draining_ = true;
+void Engine::handle(DrainEvent& event) {
+  drain_end_ = event.end;
 }
 
 void Engine::watch_deadlines(Time time) {
   if (run_ && time >= run_->deadline()) {
-    end_epoch(absl::DeadlineExceededError(run_->phase() == EpochRun::Phase::kServing
-                                              ? "no step was finished within --step-timeout"
-                                              : "stages did not join within --join-timeout"));
+    const std::vector<int> late = run_->late_stages();
+    for (const int stage : late) metrics_.count_timeout(stage);
+    end_epoch(absl::DeadlineExceededError(absl::StrCat(
+        late.size() == 1 ? "stage " : "stages ", absl::StrJoin(late, ", "),
+        run_->phase() == EpochRun::Phase::kServing ? " did not finish a step within --step-timeout"
+                                                   : " did not join within --join-timeout")));
   }
   if (scheduler_) report(scheduler_->expire(time));
   std::erase_if(early_, [&](const NewSequence& sequence) {
@@ -307,7 +310,7 @@ void Engine::end_epoch(const absl::Status& reason) {
 }
 
 PipelineState Engine::state() const {
-  if (draining_) return PipelineState::kDraining;
+  if (drain_end_) return PipelineState::kDraining;
   return run_ && run_->phase() == EpochRun::Phase::kServing ? PipelineState::kReady : PipelineState::kForming;
 }
 
@@ -328,6 +331,7 @@ void Engine::publish() {
   status.num_sequences = table_.num_sequences();
   status.step_deadline = run_ && run_->phase() == EpochRun::Phase::kServing ? run_->deadline() : kNoDeadline;
   status.last_step = last_step_;
+  status.drain_end = drain_end_.value_or(kNoDeadline);
   const SchedulerStats& stats = status.scheduler;
   metrics_.epoch.Set(static_cast<double>(status.epoch));
   metrics_.running.Set(stats.running);
@@ -379,13 +383,26 @@ void Engine::register_stage(Registration registration,
   }
 }
 
-void Engine::drain() {
-  mailbox_->post(DrainEvent{});
+void Engine::drain(Time end) {
+  mailbox_->post(DrainEvent{end});
 }
 
 EngineStatus Engine::status() const {
-  const std::lock_guard lock(status_mutex_);
-  return status_;
+  EngineStatus status;
+  {
+    const std::lock_guard lock(status_mutex_);
+    status = status_;
+  }
+  if (hangs(status, now())) status.state = PipelineState::kStalled;
+  return status;
+}
+
+// The loop acts on a step's deadline itself; it has some time for that, and as long for what it is sent.
+bool Engine::hangs(const EngineStatus& status, Time time) const {
+  constexpr Duration kTurn = std::chrono::milliseconds(800);
+  if (status.step_deadline != kNoDeadline && time - status.step_deadline > kTurn) return true;
+  const std::optional<Time> since = mailbox_->waiting_since();
+  return since && time - *since > config_.step_timeout;
 }
 
 }  // namespace octet::worker

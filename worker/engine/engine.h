@@ -31,6 +31,7 @@ enum class PipelineState {
   kForming,  // stages are missing or joining; sequences are kept
   kReady,
   kDraining,  // finishes its sequences and takes no more
+  kStalled,   // the engine's thread hangs
 };
 
 struct EngineStatus {
@@ -40,6 +41,7 @@ struct EngineStatus {
   size_t num_sequences = 0;          // not ended
   Time step_deadline = kNoDeadline;  // by when the work in flight must make progress
   std::optional<Time> last_step;     // when the last step was committed
+  Time drain_end = kNoDeadline;      // when the process ends, once it drains
 };
 
 class Engine {
@@ -67,7 +69,9 @@ class Engine {
   bool cancel(SubscriberId subscriber, uint64_t router_sequence_id);
   // Calls `answer` exactly once, with the epoch in force or why the stage cannot be used.
   void register_stage(Registration registration, std::function<void(const absl::StatusOr<uint64_t>&)> answer);
-  void drain();
+  // Takes nothing new from now on; end: when the process ends, done or not.
+  void drain(Time end);
+  // As of the loop's last turn; kStalled when that should have been followed by another one long ago.
   EngineStatus status() const;
   // Null without a prefix cache.
   const PrefixDigest* prefix_digest() const {
@@ -103,6 +107,7 @@ class Engine {
   void report(std::vector<SequenceUpdate> updates);
   void cancel_subscriber(SubscriberId subscriber);
   PipelineState state() const;
+  bool hangs(const EngineStatus& status, Time time) const;
 
   const Config config_;
   const StageClientFactory make_client_;
@@ -119,8 +124,8 @@ class Engine {
   std::vector<NewSequence> early_;        // submitted before
   SequenceTable table_;
   std::unique_ptr<EpochRun> run_;
-  bool draining_ = false;
-  SchedulerStats counted_;  // what the counters have counted
+  std::optional<Time> drain_end_;  // once it drains
+  SchedulerStats counted_;         // what the counters have counted
   std::optional<Time> last_step_;
 
   mutable std::mutex status_mutex_;

@@ -96,4 +96,17 @@ Time EpochRun::deadline() const {
   return in_flight_.empty() ? kNoDeadline : last_progress_ + timeouts_.step;
 }
 
+std::vector<int> EpochRun::late_stages() const {
+  std::vector<int> late;
+  uint64_t oldest = num_sent_;
+  for (const StageState& stage : stages_) oldest = std::min(oldest, stage.next_step);
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    const StageState& stage = stages_[i];
+    const bool waited_for =
+        phase_ == Phase::kJoining ? !stage.joined : stage.next_step < num_sent_ && stage.next_step == oldest;
+    if (waited_for) late.push_back(static_cast<int>(i));
+  }
+  return late;
+}
+
 }  // namespace octet::worker

@@ -47,6 +47,9 @@ class EpochRun {
 
   // When the next answer must be here; kNoDeadline while nothing is in flight.
   Time deadline() const;
+  // The stages that are waited for: those that have not joined, or not answered the oldest step that any has
+  // still to answer. One of them hangs; a stage that waits for another one's activations is among them too.
+  std::vector<int> late_stages() const;
 
  private:
   struct StageState {

@@ -8,7 +8,7 @@ bool Mailbox::post(Event event) {
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return false;
-    events_.push_back(std::move(event));
+    add(std::move(event));
   }
   arrived_.notify_one();
   return true;
@@ -19,10 +19,21 @@ bool Mailbox::offer(Event event) {
     const std::lock_guard lock(mutex_);
     if (closed_ || num_offered_ >= max_offered_) return false;
     ++num_offered_;
-    events_.push_back(std::move(event));
+    add(std::move(event));
   }
   arrived_.notify_one();
   return true;
+}
+
+void Mailbox::add(Event event) {
+  if (events_.empty()) first_arrived_ = now();
+  events_.push_back(std::move(event));
+}
+
+std::optional<Time> Mailbox::waiting_since() const {
+  const std::lock_guard lock(mutex_);
+  if (events_.empty()) return std::nullopt;
+  return first_arrived_;
 }
 
 bool Mailbox::take(std::vector<Event>& events, Time deadline) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -56,7 +57,9 @@ struct LostEvent {
   uint64_t epoch = 0;
   absl::Status status;
 };
-struct DrainEvent {};
+struct DrainEvent {
+  Time end;  // when the process ends
+};
 using Event = std::variant<SubscribeEvent, SubmitEvent, CancelEvent, UnsubscribeEvent, RegisterEvent,
                            JoinedEvent, ResultEvent, LostEvent, DrainEvent>;
 
@@ -73,6 +76,8 @@ class Mailbox : public StageEvents {
   // events.
   bool take(std::vector<Event>& events, Time deadline);
   void close();
+  // Since when events wait to be taken, if any do.
+  std::optional<Time> waiting_since() const;
 
   void on_joined(int stage, uint64_t epoch, const absl::Status& status) override;
   void on_result(int stage, uint64_t epoch, StepResult result) override;
@@ -80,9 +85,12 @@ class Mailbox : public StageEvents {
 
  private:
   const size_t max_offered_;
-  std::mutex mutex_;
+  void add(Event event);
+
+  mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Event> events_;
+  Time first_arrived_;      // of events_
   size_t num_offered_ = 0;  // of events_
   bool closed_ = false;
 };

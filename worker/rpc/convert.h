@@ -55,6 +55,6 @@ absl::StatusOr<Registration> from_proto(const v1::RegisterRequest& message);
 void to_proto(const PrefixDigest::Changes& changes, v1::PrefixDigest* message);
 // Everything but the sequence number and the prefix digest.
 void to_proto(const EngineStatus& status, const ModelConfig& model, const std::string& backend,
-              uint32_t block_size, v1::WatchResponse* message);
+              uint32_t block_size, Time now, v1::WatchResponse* message);
 
 }  // namespace octet::worker

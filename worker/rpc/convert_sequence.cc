@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "base/wire_version.h"
 #include "octet/v1/generation.pb.h"
 #include "octet/v1/pipeline.pb.h"
 #include "worker/rpc/convert.h"
@@ -35,6 +36,8 @@ v1::PipelineState to_proto(PipelineState state) {
       return v1::PIPELINE_STATE_READY;
     case PipelineState::kDraining:
       return v1::PIPELINE_STATE_DRAINING;
+    case PipelineState::kStalled:
+      return v1::PIPELINE_STATE_STALLED;
   }
   return v1::PIPELINE_STATE_UNSPECIFIED;
 }
@@ -93,7 +96,7 @@ void to_proto(const PrefixDigest::Changes& changes, v1::PrefixDigest* message) {
 }
 
 void to_proto(const EngineStatus& status, const ModelConfig& model, const std::string& backend,
-              uint32_t block_size, v1::WatchResponse* message) {
+              uint32_t block_size, Time now, v1::WatchResponse* message) {
   message->set_state(to_proto(status.state));
   message->set_epoch(status.epoch);
   v1::Model* to = message->mutable_model();
@@ -108,6 +111,11 @@ void to_proto(const EngineStatus& status, const ModelConfig& model, const std::s
   message->set_total_blocks(status.scheduler.total_blocks);
   message->set_free_blocks(status.scheduler.free_blocks);
   message->set_block_size_tokens(block_size);
+  if (status.drain_end != kNoDeadline) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(status.drain_end - now);
+    message->set_drain_left_ms(static_cast<uint64_t>(std::max<int64_t>(left.count(), 1)));
+  }
+  message->set_wire_version(kPipelineWireVersion);
 }
 
 }  // namespace octet::worker

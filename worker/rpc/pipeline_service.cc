@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/grpc_server.h"
 #include "base/status.h"
+#include "base/wire_version.h"
 #include "worker/rpc/server_stream.h"
 #include "worker/rpc/submit_stream.h"
 
@@ -107,6 +108,10 @@ grpc::ServerBidiReactor<v1::SubmitRequest, v1::SubmitResponse>* PipelineService:
 grpc::ServerWriteReactor<v1::WatchResponse>* PipelineService::Watch(grpc::CallbackServerContext* context,
                                                                     const v1::WatchRequest* request) {
   using Refused = RefusedStream<grpc::ServerWriteReactor<v1::WatchResponse>>;
+  if (request->wire_version() != kPipelineWireVersion) {
+    return new Refused(absl::FailedPreconditionError(absl::StrCat(
+        "the router speaks wire version ", request->wire_version(), ", this lead ", kPipelineWireVersion)));
+  }
   const Duration interval = request->interval_ms() == 0
                                 ? kDefaultInterval
                                 : std::clamp<Duration>(std::chrono::milliseconds(request->interval_ms()),
@@ -136,7 +141,8 @@ void PipelineService::watch() {
       if ((state_changed || watcher->due <= time) && watcher->idle()) {
         v1::WatchResponse response;
         response.set_sequence_number(++sequence_number_);
-        to_proto(engine_.status(), served_.model, served_.backend, served_.limits.block_size, &response);
+        to_proto(engine_.status(), served_.model, served_.backend, served_.limits.block_size, time,
+                 &response);
         if (watcher->digest != nullptr) add_prefixes(*watcher->digest, watcher->known_prefixes, response);
         gone = !watcher->push(std::move(response));
       }

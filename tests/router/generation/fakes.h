@@ -20,17 +20,25 @@ class FakePipelines final : public Pipelines {
     v1::StartSequence start;
     SequenceEvents* events = nullptr;  // null once the sequence has ended or was cancelled
     bool cancelled = false;
+    PipelineId pipeline = 0;
+  };
+  struct Asked {  // a placement
+    uint32_t num_sequences = 0;
+    uint64_t num_generated = 0;
+    PipelineId avoid = 0;
+    bool operator==(const Asked&) const = default;
   };
 
-  absl::StatusOr<std::optional<PipelineId>> choose(const ValidatedRequest&) override {
+  absl::StatusOr<std::optional<PipelineId>> choose(const Placement& placement) override {
+    asked = {placement.num_sequences, placement.num_generated, placement.avoid};
     if (!ready) return unavailable("no pipeline is ready", std::chrono::seconds(1));
     if (num_running() >= room) return std::nullopt;
-    return PipelineId{0};
+    return pipeline;
   }
-  SequenceHandle start(PipelineId, v1::StartSequence sequence, SequenceEvents& events) override {
-    const SequenceHandle handle{.pipeline = 0, .sequence_id = sequences.size()};
+  SequenceHandle start(PipelineId chosen, v1::StartSequence sequence, SequenceEvents& events) override {
+    const SequenceHandle handle{.pipeline = chosen, .sequence_id = sequences.size()};
     sequence.set_sequence_id(handle.sequence_id);
-    sequences.push_back({std::move(sequence), &events, false});
+    sequences.push_back({std::move(sequence), &events, false, chosen});
     return handle;
   }
   void cancel(const SequenceHandle& handle) override {
@@ -56,10 +64,11 @@ class FakePipelines final : public Pipelines {
     output.set_finish_reason(reason);
     send(sequence, output);
   }
-  void lose(size_t sequence) {
+  void lose(size_t sequence, MoveReason reason = MoveReason::kLost) {
     SequenceEvents* events = std::exchange(sequences.at(sequence).events, nullptr);
-    events->on_lost(unavailable("the pipeline was lost", std::chrono::seconds(1)));
+    events->on_lost(reason);
   }
+  void drain(size_t sequence, Time end) { sequences.at(sequence).events->on_draining(end); }
   size_t num_running() const {
     size_t result = 0;
     for (const Started& sequence : sequences) result += sequence.events != nullptr ? 1 : 0;
@@ -67,6 +76,8 @@ class FakePipelines final : public Pipelines {
   }
 
   std::vector<Started> sequences;
+  std::optional<Asked> asked;  // last
+  PipelineId pipeline = 1;     // that has room
   bool ready = true;
   size_t room = 1000;  // sequences; with so many running there is none
 };

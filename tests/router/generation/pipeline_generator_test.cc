@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/router/generation/fakes.h"
+#include "tests/router/generation/generator_fixture.h"
 
 namespace octet::router {
 namespace {
@@ -13,51 +13,6 @@ using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-class PipelineGeneratorTest : public testing::Test {
- protected:
-  PipelineGeneratorTest() {
-    limits_.max_requests = 4;
-    limits_.max_sequences = 8;
-    limits_.deadline_grace = Duration::zero();
-    request_.request_id = "r";
-    request_.prompt = tokenizer_->encode("User");
-    request_.sampling.seed = 42;
-    request_.max_tokens = 100;
-    request_.stop_token_ids = {tokenizer_->eos_id(), end_of_turn()};
-  }
-
-  PipelineGenerator& generator() {
-    if (!generator_) generator_.emplace(loop_, pipelines_, tokenizer_, metrics_, limits_);
-    return *generator_;
-  }
-  GenerationId start() { return generator().start(request_, sink_); }
-  std::vector<TokenId> tokens_of(std::string_view text) const {
-    return tokenizer_->encode_continuation(text);
-  }
-  TokenId end_of_turn() const { return tokenizer_->piece_id("<extra_id_1>").value(); }
-  v1::SequenceOutput error_output(absl::StatusCode code, const std::string& message) const {
-    v1::SequenceOutput output;
-    output.set_error_code(static_cast<int>(code));
-    output.set_error_message(message);
-    return output;
-  }
-  void expect_nothing_in_flight() {
-    EXPECT_EQ(generator().num_requests(), 0U);
-    EXPECT_EQ(pipelines_.num_running(), 0U);
-    EXPECT_EQ(metrics_.requests_in_flight.Value(), 0);
-    EXPECT_EQ(metrics_.sequences_in_flight.Value(), 0);
-  }
-
-  const std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::load("deploy/nano/tokenizer.model").value();
-  boost::asio::io_context loop_;
-  FakePipelines pipelines_;
-  RouterMetrics metrics_;
-  PipelineGenerator::Limits limits_;
-  ValidatedRequest request_;
-  std::shared_ptr<RecordingSink> sink_ = std::make_shared<RecordingSink>();
-  std::optional<PipelineGenerator> generator_;
-};
 
 TEST_F(PipelineGeneratorTest, SendsTheWholeRequest) {
   request_.num_choices = 2;
@@ -270,7 +225,8 @@ TEST_F(PipelineGeneratorTest, SinkMayCancelFromWithinItsCall) {
   expect_nothing_in_flight();
 }
 
-TEST_F(PipelineGeneratorTest, LeadRefusalEndsTheRequest) {
+TEST_F(PipelineGeneratorTest, LeadRefusalThatMayNotBeRetriedEndsTheRequest) {
+  limits_.moves.max_in_a_row = 0;
   request_.num_choices = 2;
   start();
   pipelines_.send(1, error_output(absl::StatusCode::kResourceExhausted, "the queue is full"));
@@ -283,6 +239,7 @@ TEST_F(PipelineGeneratorTest, LeadRefusalEndsTheRequest) {
 }
 
 TEST_F(PipelineGeneratorTest, UnknownErrorCodeOfTheLeadIsInternal) {
+  limits_.moves.max_in_a_row = 0;
   start();
   v1::SequenceOutput output = error_output(absl::StatusCode::kOk, "odd");
   output.set_error_code(-77);
@@ -292,6 +249,7 @@ TEST_F(PipelineGeneratorTest, UnknownErrorCodeOfTheLeadIsInternal) {
 }
 
 TEST_F(PipelineGeneratorTest, CancelledByTheLeadIsUnavailable) {
+  limits_.moves.max_in_a_row = 0;
   start();
   pipelines_.send_tokens(0, {}, v1::FINISH_REASON_CANCELLED);
   ASSERT_TRUE(sink_->error);
@@ -299,7 +257,8 @@ TEST_F(PipelineGeneratorTest, CancelledByTheLeadIsUnavailable) {
   expect_nothing_in_flight();
 }
 
-TEST_F(PipelineGeneratorTest, LostPipelineIsUnavailableWithAHint) {
+TEST_F(PipelineGeneratorTest, LostPipelineIsUnavailableWithAHintWhenNothingMoves) {
+  limits_.moves.max_in_a_row = 0;
   request_.num_choices = 2;
   start();
   pipelines_.send_tokens(0, tokens_of(" a"));
@@ -499,10 +458,6 @@ class PipelineGeneratorQueueTest : public PipelineGeneratorTest {
     limits_.max_requests = 100;
     limits_.max_sequences = 100;
   }
-  void turn() {
-    loop_.restart();
-    loop_.poll();
-  }
   std::shared_ptr<RecordingSink> begin(const ValidatedRequest& request) {
     auto sink = std::make_shared<RecordingSink>();
     ids_.push_back(generator().start(request, sink));
@@ -521,15 +476,7 @@ class PipelineGeneratorQueueTest : public PipelineGeneratorTest {
     for (const auto& each : pipelines_.sequences) result.push_back(each.start.priority());
     return result;
   }
-  double refusals(const std::string& reason) {
-    for (const auto& family : metrics_.registry()->Collect()) {
-      if (family.name != "octet_refusals_total") continue;
-      for (const auto& metric : family.metric) {
-        if (metric.label.at(0).value == reason) return metric.counter.value;
-      }
-    }
-    return -1;
-  }
+  double refusals(const std::string& reason) { return counted("octet_refusals_total", reason); }
 
   std::vector<GenerationId> ids_;
 };
@@ -638,6 +585,7 @@ TEST_F(PipelineGeneratorQueueTest, CancelledRequestLeavesTheQueue) {
 }
 
 TEST_F(PipelineGeneratorQueueTest, WhatWaitsOutlastsAPipelineThatGoesAndNewcomersAreRefused) {
+  limits_.moves.max_in_a_row = 0;
   begin(request_);
   const auto waits = begin(request_);
   pipelines_.ready = false;

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/grpc_server.h"
+#include "base/wire_version.h"
 #include "octet/v1/pipeline.grpc.pb.h"
 
 namespace octet::router {
@@ -47,6 +48,7 @@ class FakeLead final : public v1::Pipeline::Service {
     state.mutable_model()->set_max_model_len_tokens(4096);
     state.mutable_model()->set_backend("cpu");
     state.set_running_sequences(running);
+    state.set_wire_version(kPipelineWireVersion);
     return state;
   }
 
@@ -79,6 +81,11 @@ class FakeLead final : public v1::Pipeline::Service {
   bool was_cancelled(uint64_t sequence_id) {
     const std::lock_guard lock(mutex_);
     return cancelled_.contains(sequence_id);
+  }
+  // The num-th Submit stream, counted from 1, is the one that answers go to from here on.
+  void await_stream(int num) {
+    std::unique_lock lock(mutex_);
+    wait(lock, "a Submit stream", [&] { return num_streams_ >= num; });
   }
   void send(const v1::SequenceOutput& output) {
     std::unique_lock lock(mutex_);
@@ -129,6 +136,7 @@ class FakeLead final : public v1::Pipeline::Service {
       const std::lock_guard lock(mutex_);
       calls_.insert(call);
       stream_ = stream;
+      ++num_streams_;
       if (stopping_) call->TryCancel();
     }
     changed_.notify_all();
@@ -153,6 +161,7 @@ class FakeLead final : public v1::Pipeline::Service {
   uint64_t sequence_number_ = 0;
   std::set<grpc::ServerContext*> calls_;
   SubmitStream* stream_ = nullptr;
+  int num_streams_ = 0;
   std::vector<v1::StartSequence> starts_;
   std::set<uint64_t> cancelled_;
   std::unique_ptr<GrpcServer> server_;

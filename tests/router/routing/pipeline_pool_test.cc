@@ -5,6 +5,7 @@
 
 #include "base/prefix_hash.h"
 #include "base/status.h"
+#include "base/wire_version.h"
 #include "tests/router/routing/fake_lead.h"
 
 namespace octet::router {
@@ -19,16 +20,23 @@ struct RecordingEvents final : SequenceEvents {
     for (const auto& token : output.tokens()) tokens.push_back(token.token_id());
     is_over = output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED || output.error_code() != 0;
   }
-  void on_lost(const absl::Status& status) override {
+  void on_draining(Time end) override {
     OCTET_CHECK(!lost && !is_over, "a call after the last one");
-    lost = status;
+    drain_end = end;
+    if (when_draining) when_draining();
+  }
+  void on_lost(MoveReason reason) override {
+    OCTET_CHECK(!lost && !is_over, "a call after the last one");
+    lost = reason;
     if (when_lost) when_lost();
   }
 
   std::vector<uint32_t> tokens;
   bool is_over = false;
-  std::optional<absl::Status> lost;
+  std::optional<MoveReason> lost;
+  std::optional<Time> drain_end;
   std::function<void()> when_lost;
+  std::function<void()> when_draining;
 };
 
 class PipelinePoolTest : public testing::Test {
@@ -60,9 +68,12 @@ class PipelinePoolTest : public testing::Test {
   void await_ready(size_t num) {
     run_until([&] { return pool_->num_ready() == num; });
   }
+  absl::StatusOr<std::optional<PipelineId>> choose() {
+    return pool_->choose({.request = request_, .num_sequences = request_.num_choices});
+  }
   // Where the pool starts a sequence now.
   absl::StatusOr<SequenceHandle> start(SequenceEvents& events) {
-    const auto pipeline = pool_->choose(request_);
+    const auto pipeline = choose();
     if (!pipeline.ok()) return pipeline.status();
     OCTET_CHECK(*pipeline, "no room");
     return pool_->start(**pipeline, sequence(), events);
@@ -185,9 +196,7 @@ TEST_F(PipelinePoolTest, LostLeadLosesItsSequencesAndIsFoundAgain) {
   lead.reset();
   await_ready(0);
   run_until([&] { return a.lost && b.lost; });
-  EXPECT_EQ(a.lost->code(), absl::StatusCode::kUnavailable);
-  EXPECT_TRUE(retry_after_of(*a.lost));
-  EXPECT_THAT(std::string(a.lost->message()), testing::Not(HasSubstr("127.0.0.1")));
+  EXPECT_EQ(a.lost, MoveReason::kLost);
   EXPECT_FALSE(start(c).ok());
 
   lead = std::make_unique<FakeLead>(FakeLead::ready_state(), port);
@@ -220,7 +229,153 @@ TEST_F(PipelinePoolTest, SilentLeadIsLost) {
   RecordingEvents events;
   ASSERT_TRUE(start(events).ok());
   run_until([&] { return events.lost.has_value(); });
+  EXPECT_EQ(events.lost, MoveReason::kHung);
   await_ready(1);  // and connected to again
+}
+
+TEST_F(PipelinePoolTest, LeadThatSaysThatItStallsIsLostAndUsedAgainWhenItDoesNot) {
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  RecordingEvents events;
+  const auto handle = start(events).value();
+  run_until([&] { return lead.num_started() == 1; });
+  v1::WatchResponse state = FakeLead::ready_state();
+  state.set_state(v1::PIPELINE_STATE_STALLED);
+  lead.set_state(state);
+  run_until([&] { return events.lost.has_value(); });
+  EXPECT_EQ(events.lost, MoveReason::kHung);
+  EXPECT_EQ(pool_->num_ready(), 0U);
+  EXPECT_FALSE(start(events).ok());
+  // What it says late of the sequence is heard by nobody: RecordingEvents checks that.
+  lead.set_state(FakeLead::ready_state());
+  await_ready(1);
+  RecordingEvents next;
+  ASSERT_TRUE(start(next).ok());
+  const uint64_t id = lead.started(1).sequence_id();
+  lead.await_stream(2);
+  lead.send_tokens(handle.sequence_id, {9}, v1::FINISH_REASON_LENGTH);
+  lead.send_tokens(id, {1}, v1::FINISH_REASON_LENGTH);
+  run_until([&] { return next.is_over; });
+  EXPECT_TRUE(events.tokens.empty());
+}
+
+TEST_F(PipelinePoolTest, PipelineThatFailsSequenceAfterSequenceIsLeftAloneAndTriedAgain) {
+  options_.client.circuit = {.max_failures = 2,
+                             .min_open = std::chrono::milliseconds(50),
+                             .max_open = std::chrono::milliseconds(100)};
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  const auto fail_one = [&](size_t i, absl::StatusCode code) {
+    RecordingEvents events;
+    ASSERT_TRUE(start(events).ok());
+    v1::SequenceOutput output;
+    run_until([&] { return lead.num_started() > i; });
+    output.set_sequence_id(lead.started(i).sequence_id());
+    output.set_error_code(static_cast<int>(code));
+    lead.send(output);
+    run_until([&] { return events.is_over; });
+  };
+  for (size_t i = 0; i < 3; ++i) fail_one(i, absl::StatusCode::kInvalidArgument);
+  fail_one(3, absl::StatusCode::kInternal);
+  EXPECT_TRUE(choose().value());
+  fail_one(4, absl::StatusCode::kInternal);
+  EXPECT_FALSE(choose().value()) << "wait: it is ready, and left alone";
+  lead.set_state(FakeLead::ready_state());
+  run_until([&] { return metrics_.pipelines_circuit_open.Value() == 1; });
+  run_until([&] { return choose().value().has_value(); });
+  RecordingEvents probe;
+  ASSERT_TRUE(start(probe).ok());
+  EXPECT_FALSE(choose().value()) << "one probe at a time";
+  run_until([&] { return lead.num_started() == 6; });
+  lead.send_tokens(lead.started(5).sequence_id(), {1}, v1::FINISH_REASON_LENGTH);
+  run_until([&] { return probe.is_over; });
+  EXPECT_TRUE(choose().value());
+  lead.set_state(FakeLead::ready_state());
+  run_until([&] { return metrics_.pipelines_circuit_open.Value() == 0; });
+}
+
+TEST_F(PipelinePoolTest, DrainingLeadTellsItsSequencesUntilWhen) {
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  RecordingEvents a, b;
+  const auto handle_a = start(a).value();
+  ASSERT_TRUE(start(b).ok());
+  a.when_draining = [&] { pool_->cancel(handle_a); };
+  run_until([&] { return lead.num_started() == 2; });
+  v1::WatchResponse state = FakeLead::ready_state();
+  state.set_state(v1::PIPELINE_STATE_DRAINING);
+  state.set_drain_left_ms(60'000);
+  lead.set_state(state);
+  run_until([&] { return a.drain_end && b.drain_end; });
+  EXPECT_EQ(pool_->num_ready(), 0U);
+  EXPECT_GT(*b.drain_end, now() + std::chrono::seconds(20));
+  EXPECT_LE(*b.drain_end, now() + std::chrono::seconds(60));
+  lead.await_cancelled(handle_a.sequence_id);
+  b.drain_end.reset();
+  a.drain_end.reset();
+  lead.set_state(state);  // again and again
+  run_until([&] { return b.drain_end.has_value(); });
+  EXPECT_FALSE(a.drain_end);
+  lead.send_tokens(lead.started(1).sequence_id(), {1}, v1::FINISH_REASON_LENGTH);
+  run_until([&] { return b.is_over; });
+}
+
+TEST_F(PipelinePoolTest, SequencesOfADrainingLeadThatEndsAreToldSo) {
+  auto lead = std::make_unique<FakeLead>(FakeLead::ready_state());
+  connect({lead->address()});
+  await_ready(1);
+  RecordingEvents events;
+  ASSERT_TRUE(start(events).ok());
+  run_until([&] { return lead->num_started() == 1; });
+  v1::WatchResponse state = FakeLead::ready_state();
+  state.set_state(v1::PIPELINE_STATE_DRAINING);
+  lead->set_state(state);
+  await_ready(0);
+  lead.reset();
+  run_until([&] { return events.lost.has_value(); });
+  EXPECT_EQ(events.lost, MoveReason::kDraining);
+}
+
+TEST_F(PipelinePoolTest, LeadOfAnotherWireVersionIsNotUsed) {
+  v1::WatchResponse state = FakeLead::ready_state();
+  state.set_wire_version(kPipelineWireVersion + 1);
+  FakeLead newer(state);
+  FakeLead right(FakeLead::ready_state());
+  connect({newer.address(), right.address()});
+  await_ready(1);
+  RecordingEvents events;
+  EXPECT_EQ(start(events)->pipeline, 2U);
+  newer.set_state(FakeLead::ready_state());  // it was replaced
+  await_ready(2);
+}
+
+TEST_F(PipelinePoolTest, PipelineToAvoidIsTakenOnlyWhenNoOtherHasRoom) {
+  options_.room = {.max_sequences = 1, .max_prompt_tokens = 100};
+  FakeLead first(FakeLead::ready_state());
+  FakeLead second(FakeLead::ready_state());
+  connect({first.address(), second.address()});
+  await_ready(2);
+  const auto choose_not_first = [&] {
+    return pool_->choose({.request = request_, .num_sequences = 1, .num_generated = 3, .avoid = 1}).value();
+  };
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(choose_not_first(), 2U);
+  RecordingEvents events;
+  pool_->start(2, sequence(), events);
+  EXPECT_EQ(choose_not_first(), 1U);
+}
+
+TEST_F(PipelinePoolTest, GeneratedTokensOfAMoveTakeRoomToo) {
+  options_.room = {.max_sequences = 10, .max_prompt_tokens = 100};
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  RecordingEvents events;
+  ASSERT_TRUE(start(events).ok());
+  EXPECT_TRUE(pool_->choose({.request = request_, .num_sequences = 1, .num_generated = 98}).value());
+  EXPECT_FALSE(pool_->choose({.request = request_, .num_sequences = 1, .num_generated = 99}).value());
 }
 
 TEST_F(PipelinePoolTest, LeastLoadedPipelineGetsTheSequence) {
@@ -304,17 +459,17 @@ TEST_F(PipelinePoolTest, FullPipelinesAreNotChosenUntilRoomComesBack) {
   RecordingEvents a, b;
   const auto handle_a = start(a).value();
   const auto handle_b = start(b).value();
-  EXPECT_FALSE(pool_->choose(request_).value());
+  EXPECT_FALSE(choose().value());
   num_room_ = 0;
   pool_->cancel(handle_a);
   EXPECT_EQ(num_room_, 1);
-  EXPECT_TRUE(pool_->choose(request_).value());
+  EXPECT_TRUE(choose().value());
   request_.num_choices = 2;
-  EXPECT_FALSE(pool_->choose(request_).value());
+  EXPECT_FALSE(choose().value());
   lead.send_tokens(handle_b.sequence_id, {1}, v1::FINISH_REASON_LENGTH);
   run_until([&] { return b.is_over; });
   EXPECT_GE(num_room_, 2);
-  EXPECT_TRUE(pool_->choose(request_).value());
+  EXPECT_TRUE(choose().value());
 }
 
 TEST_F(PipelinePoolTest, APromptWeighsUntilItsFirstToken) {
@@ -325,10 +480,10 @@ TEST_F(PipelinePoolTest, APromptWeighsUntilItsFirstToken) {
   RecordingEvents a;
   ASSERT_TRUE(start(a).ok());
   request_.prompt.resize(100);
-  EXPECT_FALSE(pool_->choose(request_).value());
+  EXPECT_FALSE(choose().value());
   lead.send_tokens(lead.started(0).sequence_id(), {1});
   run_until([&] { return !a.tokens.empty(); });
-  EXPECT_TRUE(pool_->choose(request_).value());
+  EXPECT_TRUE(choose().value());
 }
 
 TEST_F(PipelinePoolTest, WhatOtherRoutersSentTakesRoomToo) {
@@ -339,25 +494,25 @@ TEST_F(PipelinePoolTest, WhatOtherRoutersSentTakesRoomToo) {
   await_ready(1);
   RecordingEvents a;
   ASSERT_TRUE(start(a).ok());
-  EXPECT_FALSE(pool_->choose(request_).value());
+  EXPECT_FALSE(choose().value());
   state.set_running_sequences(5);  // ours and the four
   lead.set_state(state);
   num_room_ = 0;
   run_until([&] { return num_room_ > 0; });
-  EXPECT_FALSE(pool_->choose(request_).value());
+  EXPECT_FALSE(choose().value());
   state.set_running_sequences(2);
   lead.set_state(state);
-  run_until([&] { return pool_->choose(request_).value().has_value(); });
+  run_until([&] { return choose().value().has_value(); });
   state.set_outstanding_prompt_tokens(101);
   lead.set_state(state);
-  run_until([&] { return !pool_->choose(request_).value(); });
+  run_until([&] { return !choose().value(); });
   state.set_outstanding_prompt_tokens(0);
   state.set_total_blocks(100);
   state.set_block_size_tokens(16);
   lead.set_state(state);  // and none is free
   num_room_ = 0;
   run_until([&] { return num_room_ > 0; });
-  EXPECT_FALSE(pool_->choose(request_).value());
+  EXPECT_FALSE(choose().value());
 }
 
 TEST_F(PipelinePoolTest, GoesWhereThePromptIsCached) {
@@ -373,7 +528,7 @@ TEST_F(PipelinePoolTest, GoesWhereThePromptIsCached) {
   state.mutable_prefix_digest()->add_added(prefix_hashes("tenant", request_.prompt, 2)[0]);
   const auto is_always = [&](PipelineId id) {
     for (int i = 0; i < 30; ++i) {
-      if (pool_->choose(request_).value() != id) return false;
+      if (choose().value() != id) return false;
     }
     return true;
   };

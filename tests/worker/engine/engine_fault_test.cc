@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <future>
+#include <map>
 
 #include "base/status.h"
 #include "tests/worker/engine/engine_harness.h"
@@ -54,6 +56,36 @@ TEST(EngineFaultTest, SequencesSurviveAStageThatHangs) {
   survives(h, [&] {
     h.wait_for("the step timeout", [](const EngineStatus& s) { return s.state == PipelineState::kForming; });
   });
+}
+
+TEST(EngineFaultTest, AThreadThatHangsIsAStateUntilItTurnsAgain) {
+  std::promise<void> hang;
+  const auto hung = hang.get_future().share();
+  EngineHarness h(1, std::chrono::milliseconds(20), std::chrono::seconds(60), [hung](PipelineState state) {
+    if (state == PipelineState::kDraining) hung.wait();
+  });
+  const auto router = std::make_shared<FakeSubscriber>();
+  const SubscriberId id = h.engine->subscribe(router);
+  h.wait_until_ready();
+  h.engine->drain(now() + std::chrono::seconds(30));
+  h.wait_for("the last state", [](const EngineStatus& s) { return s.state == PipelineState::kDraining; });
+  ASSERT_TRUE(h.engine->cancel(id, 1));  // nobody takes it
+  h.wait_for("the stall", [](const EngineStatus& s) { return s.state == PipelineState::kStalled; });
+  hang.set_value();
+  h.wait_for("the next turn", [](const EngineStatus& s) { return s.state == PipelineState::kDraining; });
+}
+
+TEST(EngineFaultTest, AStageThatHangsIsCounted) {
+  EngineHarness h(2, std::chrono::milliseconds(50));
+  survives(h, [&] {
+    h.wait_for("the step timeout", [](const EngineStatus& s) { return s.state == PipelineState::kForming; });
+  });
+  std::map<std::string, double> timeouts;
+  for (const auto& family : h.metrics.registry()->Collect()) {
+    if (family.name != "octet_stage_timeouts_total") continue;
+    for (const auto& metric : family.metric) timeouts[metric.label.at(0).value] = metric.counter.value;
+  }
+  EXPECT_EQ(timeouts, (std::map<std::string, double>{{"0", 0}, {"1", 1}}));
 }
 
 TEST(EngineFaultTest, AnAnswerThatContradictsThePlanEndsTheEpochAndNotTheProcess) {

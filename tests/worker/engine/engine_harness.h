@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <vector>
@@ -34,8 +35,10 @@ inline NewSequence new_sequence(std::vector<TokenId> prompt, uint32_t max_tokens
 }
 
 struct EngineHarness {
-  explicit EngineHarness(int stages = 1, Duration step_timeout = std::chrono::seconds(60),
-                         Duration join_timeout = std::chrono::seconds(60))
+  explicit EngineHarness(
+      int stages = 1, Duration step_timeout = std::chrono::seconds(60),
+      Duration join_timeout = std::chrono::seconds(60),
+      std::function<void(PipelineState)> on_state_change = [](PipelineState) {})
       : num_stages(stages), pipeline(stages, config), metrics(all_stages(stages)) {
     Engine::Config engine_config;
     engine_config.scheduler = config;
@@ -49,7 +52,7 @@ struct EngineHarness {
     engine = std::make_unique<Engine>(
         engine_config, Formation(fake_registration(0, stages, config).description, layers, options),
         pipeline.factory(), metrics);
-    engine->start([](PipelineState) {});
+    engine->start(std::move(on_state_change));
   }
   ~EngineHarness() {
     engine->stop();

@@ -190,7 +190,7 @@ TEST(EngineTest, DrainingRefusesNewSequencesAndFinishesTheOthers) {
   const NewSequence sequence = new_sequence({1, 2, 3}, 30);
   ASSERT_TRUE(h.engine->submit(id, 1, sequence));
   h.pipeline.wait_for_held_answer(0);
-  h.engine->drain();
+  h.engine->drain(now() + std::chrono::seconds(30));
   ASSERT_TRUE(h.engine->submit(id, 2, sequence));
   EXPECT_EQ(router->wait_for_end(2).failure.code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(retry_after_of(router->sequence(2).failure));

@@ -123,5 +123,21 @@ TEST_F(EpochRunTest, TheDeadlineIsOfTheOldestStepAndRestartsWithProgress) {
   EXPECT_EQ(run_->deadline(), kNoDeadline);
 }
 
+TEST_F(EpochRunTest, TellsWhichStagesAreWaitedFor) {
+  EXPECT_EQ(run_->late_stages(), (std::vector<int>{0, 1})) << "to join";
+  ASSERT_TRUE(run_->joined(0, absl::OkStatus(), time_).ok());
+  EXPECT_EQ(run_->late_stages(), std::vector<int>{1});
+  ASSERT_TRUE(run_->joined(1, absl::OkStatus(), time_).ok());
+  ASSERT_TRUE(answer(1, 0).ok());
+  EXPECT_EQ(run_->late_stages(), std::vector<int>{0}) << "to warm up";
+  ASSERT_TRUE(answer(0, 0).ok());
+  EXPECT_TRUE(run_->late_stages().empty());
+  execute(1);
+  execute(2);
+  EXPECT_EQ(run_->late_stages(), (std::vector<int>{0, 1}));
+  ASSERT_TRUE(answer(0, 1).ok());
+  EXPECT_EQ(run_->late_stages(), std::vector<int>{1}) << "of step 1";
+}
+
 }  // namespace
 }  // namespace octet::worker

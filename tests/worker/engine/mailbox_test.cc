@@ -32,6 +32,21 @@ TEST(MailboxTest, LimitsOffersAndNotPosts) {
   EXPECT_TRUE(mailbox.offer(CancelEvent{}));
 }
 
+TEST(MailboxTest, TellsSinceWhenTheFirstEventWaits) {
+  Mailbox mailbox(2);
+  EXPECT_FALSE(mailbox.waiting_since());
+  const Time before = now();
+  mailbox.post(DrainEvent{});
+  const Time after = now();
+  mailbox.post(DrainEvent{});
+  ASSERT_TRUE(mailbox.waiting_since());
+  EXPECT_GE(*mailbox.waiting_since(), before);
+  EXPECT_LE(*mailbox.waiting_since(), after);
+  std::vector<Event> events;
+  mailbox.take(events, now());
+  EXPECT_FALSE(mailbox.waiting_since());
+}
+
 TEST(MailboxTest, ReturnsWithNothingAtTheDeadline) {
   Mailbox mailbox(2);
   std::vector<Event> events;

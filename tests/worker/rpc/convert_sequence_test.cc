@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/status.h"
+#include "base/wire_version.h"
 #include "octet/v1/pipeline.pb.h"
 #include "worker/rpc/convert.h"
 
@@ -208,7 +209,11 @@ TEST(WatchResponseTest, TellsModelLoadAndState) {
   model.max_model_len = 2048;
   model.eos_token_id = 3;
   v1::WatchResponse message;
-  to_proto(status, model, "cpu", 16, &message);
+  const Time time = now();
+  status.drain_end = time + std::chrono::milliseconds(1500);
+  to_proto(status, model, "cpu", 16, time, &message);
+  EXPECT_EQ(message.drain_left_ms(), 1500u);
+  EXPECT_EQ(message.wire_version(), kPipelineWireVersion);
   EXPECT_EQ(message.state(), v1::PIPELINE_STATE_DRAINING);
   EXPECT_EQ(message.epoch(), 4u);
   EXPECT_EQ(message.model().name(), "nano");

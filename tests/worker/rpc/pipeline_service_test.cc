@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/prefix_hash.h"
+#include "base/wire_version.h"
 #include "octet/v1/pipeline.grpc.pb.h"
 #include "tests/worker/rpc/workers.h"
 #include "tests/worker/stage/golden_cases.h"
@@ -153,12 +154,18 @@ TEST(PipelineServiceTest, ATimeoutEndsASequenceAndStopTokensDo) {
   EXPECT_EQ(router.read_to_end_of(2)->finish_reason(), v1::FINISH_REASON_STOP);
 }
 
+v1::WatchRequest watch_request() {
+  v1::WatchRequest request;
+  request.set_wire_version(kPipelineWireVersion);
+  return request;
+}
+
 // Reads Watch until the message that the test waits for.
 v1::WatchResponse watch_until(v1::Pipeline::Stub& stub,
                               const std::function<bool(const v1::WatchResponse&)>& wanted) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-  v1::WatchRequest request;
+  v1::WatchRequest request = watch_request();
   request.set_interval_ms(10);
   const auto stream = stub.Watch(&context, request);
   v1::WatchResponse response;
@@ -201,7 +208,7 @@ TEST(PipelineServiceTest, WatchTellsTheModelAndEveryChangeOfState) {
   const auto stub = v1::Pipeline::NewStub(internal_channel(lead->address()));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-  v1::WatchRequest request;
+  v1::WatchRequest request = watch_request();
   request.set_interval_ms(60'000);  // only changes of state come sooner
   const auto stream = stub->Watch(&context, request);
   v1::WatchResponse response;
@@ -217,12 +224,29 @@ TEST(PipelineServiceTest, WatchTellsTheModelAndEveryChangeOfState) {
   stage.reset();
   ASSERT_TRUE(stream->Read(&response));
   EXPECT_EQ(response.state(), v1::PIPELINE_STATE_FORMING);
-  lead->process().drain();
+  EXPECT_EQ(response.drain_left_ms(), 0u);
+  lead->process().drain(now() + std::chrono::seconds(100));
   ASSERT_TRUE(stream->Read(&response));
   EXPECT_EQ(response.state(), v1::PIPELINE_STATE_DRAINING);
+  EXPECT_GT(response.drain_left_ms(), 50'000u);
+  EXPECT_LE(response.drain_left_ms(), 100'000u);
   lead.reset();
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST(PipelineServiceTest, ARouterOfAnotherWireVersionIsRefusedWithBoth) {
+  const RunningWorker lead(nano_worker(0, 1));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  v1::WatchRequest request;
+  request.set_wire_version(kPipelineWireVersion + 1);
+  const auto stream = v1::Pipeline::NewStub(internal_channel(lead.address()))->Watch(&context, request);
+  v1::WatchResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(status.error_message(), "the router speaks wire version 2, this lead 1");
 }
 
 // Knows what one Watch stream has told of the prefix cache.
@@ -230,7 +254,7 @@ class PrefixWatcher {
  public:
   explicit PrefixWatcher(v1::Pipeline::Stub& stub) {
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-    v1::WatchRequest request;
+    v1::WatchRequest request = watch_request();
     request.set_interval_ms(10);
     request.set_with_prefix_digest(true);
     stream_ = stub.Watch(&context_, request);

@@ -218,7 +218,7 @@ TEST_F(StageServiceTest, EndsWhileAJoinWaits) {
   std::promise<void> over;
   stub_->async()->Join(&context, &request, &response, [&](const grpc::Status&) { over.set_value(); });
   // The fixture ends the worker now, whatever the join has come to; its client must hear of it.
-  worker_.process().drain();
+  worker_.process().drain(now() + std::chrono::seconds(30));
   context.TryCancel();
   over.get_future().wait();
 }
