@@ -56,13 +56,19 @@ absl::StatusOr<Endpoint> parse_endpoint(const std::string& text);
 
 enum class HttpApi { kOpenai, kNemo };
 
-// octet.v1.Generation. model: as clients name it; empty for the router's own.
+// What all requests of a run carry.
+struct Caller {
+  std::string model;    // as clients name it; empty for the router's own
+  std::string api_key;  // empty: none
+};
+
+// octet.v1.Generation.
 std::unique_ptr<Client> make_grpc_client(boost::asio::io_context& loop, const std::string& target,
-                                         const std::string& model);
+                                         const Caller& caller);
 // POST /v1/chat/completions or /v1/completions with server-sent events, or PUT /generate, which neither
 // streams nor names a model. Errors: NOT_FOUND when the host's name cannot be resolved.
 absl::StatusOr<std::unique_ptr<Client>> make_http_client(boost::asio::io_context& loop,
                                                          const Endpoint& target, HttpApi api,
-                                                         const std::string& model);
+                                                         const Caller& caller);
 
 }  // namespace octet::bench

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "octet/v1/generation.grpc.pb.h"
 #include "tools/bench/client.h"
 
@@ -17,8 +18,10 @@ class Call : public grpc::ClientReadReactor<v1::GenerateResponse> {
       : loop_(loop), work_(loop.get_executor()), on_answer_(std::move(on_answer)) {}
 
   // Owns itself from here; freed after OnDone.
-  void run(v1::Generation::Stub& stub, v1::GenerateRequest request, Duration timeout) {
+  void run(v1::Generation::Stub& stub, v1::GenerateRequest request, const std::string& api_key,
+           Duration timeout) {
     request_ = std::move(request);
+    if (!api_key.empty()) context_.AddMetadata("authorization", absl::StrCat("Bearer ", api_key));
     context_.set_deadline(std::chrono::system_clock::now() +
                           std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout));
     stub.async()->Generate(&context_, &request_, this);
@@ -63,8 +66,8 @@ class Call : public grpc::ClientReadReactor<v1::GenerateResponse> {
 
 class GrpcClient : public Client {
  public:
-  GrpcClient(boost::asio::io_context& loop, const std::string& target, std::string model)
-      : loop_(loop), model_(std::move(model)) {
+  GrpcClient(boost::asio::io_context& loop, const std::string& target, Caller caller)
+      : loop_(loop), caller_(std::move(caller)) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     stub_ = v1::Generation::NewStub(
@@ -75,7 +78,7 @@ class GrpcClient : public Client {
 
   void send(const Prompt& prompt, Duration timeout, std::function<void(Answer)> on_answer) override {
     v1::GenerateRequest request;
-    request.set_model(model_);
+    request.set_model(caller_.model);
     if (prompt.messages.empty()) {
       request.set_text(*prompt.text);
     } else {
@@ -89,20 +92,20 @@ class GrpcClient : public Client {
     request.mutable_sampling()->set_temperature(static_cast<float>(prompt.temperature));
     if (prompt.seed) request.mutable_sampling()->set_seed(*prompt.seed);
     auto* call = new Call(loop_, std::move(on_answer));
-    call->run(*stub_, std::move(request), timeout);
+    call->run(*stub_, std::move(request), caller_.api_key, timeout);
   }
 
  private:
   boost::asio::io_context& loop_;
-  const std::string model_;
+  const Caller caller_;
   std::unique_ptr<v1::Generation::Stub> stub_;
 };
 
 }  // namespace
 
 std::unique_ptr<Client> make_grpc_client(boost::asio::io_context& loop, const std::string& target,
-                                         const std::string& model) {
-  return std::make_unique<GrpcClient>(loop, target, model);
+                                         const Caller& caller) {
+  return std::make_unique<GrpcClient>(loop, target, caller);
 }
 
 }  // namespace octet::bench

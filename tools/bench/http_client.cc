@@ -160,10 +160,10 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 class HttpClient : public Client {
  public:
   HttpClient(asio::io_context& loop, const Endpoint& target, tcp::resolver::results_type addresses,
-             HttpApi api, std::string model)
+             HttpApi api, Caller caller)
       : api_(api),
         host_(absl::StrCat(target.host, ":", target.port)),
-        model_(std::move(model)),
+        caller_(std::move(caller)),
         connections_{loop, std::move(addresses), {}} {}
 
   absl::Status check(const Prompt& prompt) const override {
@@ -180,6 +180,9 @@ class HttpClient : public Client {
     request.target(nemo ? "/generate" : prompt.messages.empty() ? "/v1/completions" : "/v1/chat/completions");
     request.set(http::field::host, host_);
     request.set(http::field::content_type, "application/json");
+    if (!caller_.api_key.empty()) {
+      request.set(http::field::authorization, absl::StrCat("Bearer ", caller_.api_key));
+    }
     request.body() = json::serialize(nemo ? nemo_body(prompt) : openai_body(prompt));
     request.prepare_payload();
     std::make_shared<Exchange>(connections_, api_, prompt, std::move(request), timeout, std::move(on_answer))
@@ -192,7 +195,7 @@ class HttpClient : public Client {
                       {"temperature", prompt.temperature},
                       {"stream", true},
                       {"stream_options", {{"include_usage", true}}}};
-    if (!model_.empty()) body["model"] = model_;
+    if (!caller_.model.empty()) body["model"] = caller_.model;
     if (prompt.seed) body["seed"] = *prompt.seed;
     if (prompt.messages.empty()) {
       body["prompt"] = *prompt.text;
@@ -221,19 +224,19 @@ class HttpClient : public Client {
 
   const HttpApi api_;
   const std::string host_;
-  const std::string model_;
+  const Caller caller_;
   Connections connections_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Client>> make_http_client(asio::io_context& loop, const Endpoint& target,
-                                                         HttpApi api, const std::string& model) {
+                                                         HttpApi api, const Caller& caller) {
   error_code ec;
   tcp::resolver resolver(loop);
   auto addresses = resolver.resolve(target.host, target.port, ec);
   if (ec) return absl::NotFoundError(absl::StrCat(target.host, ": ", ec.message()));
-  return std::make_unique<HttpClient>(loop, target, std::move(addresses), api, model);
+  return std::make_unique<HttpClient>(loop, target, std::move(addresses), api, caller);
 }
 
 }  // namespace octet::bench

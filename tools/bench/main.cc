@@ -27,7 +27,7 @@ constexpr Duration kScrapeTimeout = std::chrono::seconds(10);
 struct Options {
   std::string api = "grpc";
   std::string target;
-  std::string model;
+  Caller caller;
   std::string prompts_path;
   uint32_t num_clients = 1;
   double rate = 0;  // 0: closed loop
@@ -48,7 +48,9 @@ void add_flags(Flags& flags, Options& options) {
   flags.add_choice("api", &options.api, {"grpc", "openai", "nemo"}, "The API to load.");
   flags.add_text("target", &options.target,
                  "HOST:PORT. Empty: 127.0.0.1, port 50051 for grpc, 1424 for the others.");
-  flags.add_text("model", &options.model, "Model named in requests. Empty: the router's own.");
+  flags.add_text("model", &options.caller.model, "Model named in requests. Empty: the router's own.");
+  flags.add_text("api-key", &options.caller.api_key,
+                 "API key of all requests. On a machine with others, better in the environment.");
   flags.add_text("prompts", &options.prompts_path, "JSONL of prompts; tools/bench/README.md says the keys.");
   flags.add_number("clients", &options.num_clients, 1, 100'000,
                    "Closed loop: clients that send one after another.");
@@ -94,9 +96,9 @@ absl::StatusOr<std::unique_ptr<Client>> make_client(boost::asio::io_context& loo
   const absl::StatusOr<Endpoint> endpoint = parse_endpoint(target);
   if (!endpoint.ok())
     return absl::InvalidArgumentError(absl::StrCat("--target: ", endpoint.status().message()));
-  if (grpc) return make_grpc_client(loop, target, options.model);
+  if (grpc) return make_grpc_client(loop, target, options.caller);
   return make_http_client(loop, *endpoint, options.api == "openai" ? HttpApi::kOpenai : HttpApi::kNemo,
-                          options.model);
+                          options.caller);
 }
 
 absl::StatusOr<std::vector<Histograms>> scrape(const Options& options) {

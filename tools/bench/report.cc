@@ -24,7 +24,8 @@ std::vector<Latency> latencies(const Results& results) {
   return {{"TTFT", "ttft_seconds", results.time_to_first_token},
           {"ITL", "itl_seconds", results.inter_token_latency},
           {"TPOT", "tpot_seconds", results.time_per_output_token},
-          {"end to end", "end_to_end_seconds", results.end_to_end}};
+          {"end to end", "end_to_end_seconds", results.end_to_end},
+          {"refusal", "refusal_seconds", results.time_to_refusal}};
 }
 
 double per_second(uint64_t count, const Results& results) {

@@ -6,7 +6,12 @@
 namespace octet::bench {
 namespace {
 constexpr size_t kMaxWrongAnswersKept = 3;
+
+bool is_refusal(const Failure& failure) {
+  return failure.kind == "http 429" || failure.kind == "RESOURCE_EXHAUSTED";
 }
+
+}  // namespace
 
 std::optional<double> Samples::quantile(double q) const {
   if (values_.empty()) return std::nullopt;
@@ -26,6 +31,7 @@ void Results::add(const Prompt& prompt, Time intended, const Answer& answer) {
     ++num_failed;
     FailureCount& failure = failures[answer.failure->kind];
     if (failure.count++ == 0) failure.first_detail = answer.failure->detail;
+    if (is_refusal(*answer.failure)) time_to_refusal.add(answer.end - intended);
     return;
   }
   if (prompt.expected) {

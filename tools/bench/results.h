@@ -8,7 +8,9 @@
 //               says how many it holds (gRPC); OpenAI's chunks do not, so there it is the gap between chunks.
 //   TPOT        (end - first token) / (output tokens - 1), for answers of two tokens or more.
 //   end to end  intended arrival to the end of the answer.
-// Failed requests are counted by kind and are in none of the four; wrong answers are in all of them.
+//   refusal     intended arrival to the end of an answer that says there is no room (429,
+//   RESOURCE_EXHAUSTED).
+// Failed requests are counted by kind and are in none of the first four; wrong answers are in all of them.
 #pragma once
 
 #include <cstdint>
@@ -63,6 +65,7 @@ class Results {
   Samples inter_token_latency;
   Samples time_per_output_token;
   Samples end_to_end;
+  Samples time_to_refusal;
 
   // From the first intended arrival to the last answer.
   Duration duration() const;

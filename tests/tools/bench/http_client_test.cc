@@ -68,7 +68,7 @@ std::string response(const std::string& head, const std::string& body) {
 // Sends the prompt so many times, one after another.
 std::vector<Answer> ask(const CannedServer& server, HttpApi api, int num_times, Duration timeout) {
   boost::asio::io_context loop;
-  auto client = make_http_client(loop, server.endpoint(), api, "");
+  auto client = make_http_client(loop, server.endpoint(), api, {.model = "", .api_key = "octet-key"});
   Prompt prompt;
   prompt.text = "Say hi.";
   std::vector<Answer> answers;
@@ -104,6 +104,7 @@ TEST(HttpClient, KeepsTheConnectionForTheNextRequest) {
   const std::vector<Answer> answers = ask(server, HttpApi::kNemo, 3, kLong);
   for (const Answer& one : answers) EXPECT_FALSE(one.failure.has_value());
   EXPECT_THAT(server.heads().at(0), HasSubstr("PUT /generate HTTP/1.1\r\n"));
+  EXPECT_THAT(server.heads().at(0), HasSubstr("Authorization: Bearer octet-key\r\n"));
 }
 
 TEST(HttpClient, TellsErrorStatusesWithTheirText) {
@@ -131,7 +132,7 @@ TEST(HttpClient, GivesUpAtTheTimeout) {
 TEST(HttpClient, TellsWhenNobodyListens) {
   boost::asio::io_context loop;
   const UnansweredPort port;
-  auto client = make_http_client(loop, {"127.0.0.1", port.text()}, HttpApi::kNemo, "");
+  auto client = make_http_client(loop, {"127.0.0.1", port.text()}, HttpApi::kNemo, {});
   Prompt prompt;
   prompt.text = "Say hi.";
   std::optional<Answer> got;

@@ -90,6 +90,7 @@ TEST(Results, CountFailuresByKindAndKeepThemOutOfTheLatencies) {
   EXPECT_EQ(results.failures.at("http 429").first_detail, "detail of http 429");
   EXPECT_EQ(results.num_verified, 0u);
   EXPECT_EQ(results.end_to_end.count(), 0u);
+  EXPECT_EQ(results.time_to_refusal.count(), 1u);
 }
 
 TEST(Results, LastFromTheFirstArrivalToTheLastAnswer) {
