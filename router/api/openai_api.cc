@@ -79,9 +79,9 @@ void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context) {
                                                         const std::shared_ptr<HttpResponder>& responder) {
       serve_detokenize(context, request, responder);
     };
-    routes[prefix + "/tokenizer_info"]["GET"] = [&context](const HttpRequest&,
+    routes[prefix + "/tokenizer_info"]["GET"] = [&context](const HttpRequest& request,
                                                            const std::shared_ptr<HttpResponder>& responder) {
-      serve_tokenizer_info(context, *responder);
+      serve_tokenizer_info(context, request, *responder);
     };
   }
   routes["/v1/models"]["GET"] = [&context](const HttpRequest& request,

@@ -94,9 +94,9 @@ void serve_detokenize(ServiceContext& context, const HttpRequest& request,
   answer_at_once(context, request, *responder, detokenize);
 }
 
-void serve_tokenizer_info(ServiceContext& context, HttpResponder& responder) {
+void serve_tokenizer_info(ServiceContext& context, const HttpRequest& request, HttpResponder& responder) {
   const auto validation = validation_context(context);
-  if (!validation.ok()) return send_openai_error(context, responder, validation.status());
+  if (!validation.ok()) return send_openai_error(context, request, responder, validation.status());
   const json::object answer{
       {"bos_token", nullptr}, {"eos_token", nullptr}, {"model_max_length", validation->model.max_model_len}};
   responder.send(200, "application/json", json_text(answer));

@@ -18,6 +18,6 @@ void serve_detokenize(ServiceContext& context, const HttpRequest& request,
                       const std::shared_ptr<HttpResponder>& responder);
 // {"bos_token", "eos_token", "model_max_length"}: what lm-eval's remote tokenizer asks for. Both tokens are
 // null, since control pieces have no text here: "</s>" in a prompt is ordinary tokens.
-void serve_tokenizer_info(ServiceContext& context, HttpResponder& responder);
+void serve_tokenizer_info(ServiceContext& context, const HttpRequest& request, HttpResponder& responder);
 
 }  // namespace octet::router
