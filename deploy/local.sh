@@ -8,7 +8,7 @@ usage() {
 usage: deploy/local.sh [--once "QUESTION"] [--stages N] [--tp T] [--model DIR] [--backend B] [--port P] [--grpc-port P]
 
 Installs what is missing (Debian 12; root or sudo), builds, starts a router and N stage workers, asks a question and
-serves until Ctrl-C.
+serves until Ctrl-C. A process that dies meanwhile is started again, where it was.
 
   --once "QUESTION"  ask this question, print only the answer on stdout, and end
   --stages N         stages of the pipeline (default 2)
@@ -84,9 +84,11 @@ readonly bin=build/release/bin
 bash deploy/install_dependencies.sh build run
 bash deploy/build.sh octet-router "$worker"
 
-# Processes: started in the background, each with a log; name_of and log_of by process id.
+# Processes: started in the background, each with a log; name_of and log_of by process id, the others by name.
 run_dir=$(mktemp -d "${TMPDIR:-/tmp}/octet-local.XXXXXX")
-declare -A name_of=()
+declare -A name_of=() command_of=() deaths_of=()
+# So many deaths of one process in so many seconds are more than bad luck.
+readonly max_deaths=5 deaths_seconds=60
 
 log_of() { printf '%s/%s.log' "$run_dir" "${name_of[$1]}"; }
 
@@ -109,9 +111,17 @@ trap 'exit 143' TERM
 start() {
   local name=$1
   shift
-  "$@" --port-file "$run_dir/$name.json" </dev/null >"$run_dir/$name.log" 2>&1 &
-  name_of[$!]=$name
+  command_of[$name]=$(printf '%q ' "$@")
+  launch "$name"
 }
+launch() {
+  local command
+  eval "command=(${command_of[$1]})"
+  "${command[@]}" --port-file "$run_dir/$1.json" </dev/null >>"$run_dir/$1.log" 2>&1 &
+  name_of[$!]=$1
+}
+# keep_port NAME FLAG KEY: the process gets the port that it has now when it is started again.
+keep_port() { command_of[$1]=${command_of[$1]/"$2 0 "/"$2 $(port "$1" "$3") "}; }
 
 # Ends the script, with the last words of a process that died.
 check_alive() {
@@ -121,6 +131,22 @@ check_alive() {
     say "--- the last lines of ${name_of[$pid]}:"
     tail -n 15 "$(log_of "$pid")" >&2
     fail "${name_of[$pid]} ended"
+  done
+}
+
+# Starts what has died again, a process that dies over and over aside.
+revive() {
+  local pid name status recent death
+  for pid in "${!name_of[@]}"; do
+    kill -0 "$pid" 2>/dev/null && continue
+    name=${name_of[$pid]} status=0 recent=$SECONDS
+    wait "$pid" || status=$?
+    for death in ${deaths_of[$name]:-}; do ((SECONDS - death > deaths_seconds)) || recent+=" $death"; done
+    deaths_of[$name]=$recent
+    (($(wc -w <<<"$recent") <= max_deaths)) || check_alive
+    say "$name ended with $status, starting it again"
+    unset "name_of[$pid]"
+    launch "$name"
   done
 }
 
@@ -158,6 +184,7 @@ start_pipeline() {
       --backend "$backend" "${backend_flags[@]}" --threads-per-rank "$threads" --host 127.0.0.1 --port 0 --link-port 0 --metrics-port 0 "${lead[@]}"
     if ((stage == 0)); then
       wait_until "$ready_seconds" "the lead stage's start" test -f "$run_dir/stage-0.json"
+      keep_port stage-0 --port port
       lead=(--lead "127.0.0.1:$(port stage-0 port)")
     fi
   done
@@ -169,6 +196,9 @@ start_router() {
   start router "$bin/octet-router" --tokenizer "$model/tokenizer.model" --pipeline "127.0.0.1:$(port stage-0 port)" \
     --host 127.0.0.1 --http-port "${http_port:-$default_http}" --grpc-port "${grpc_port:-$default_grpc}" --metrics-port 0
   wait_until "$ready_seconds" "the pipeline's start" test -f "$run_dir/router.json"
+  keep_port router --http-port http_port
+  keep_port router --grpc-port grpc_port
+  keep_port router --metrics-port metrics_port
   wait_until "$ready_seconds" "the router's start" is_ready "$(port router metrics_port)"
 }
 
@@ -224,6 +254,6 @@ printf '%s\n' "$answer"
 ((!once)) || exit 0
 examples >&2
 while true; do
-  check_alive
-  sleep 1
+  revive
+  sleep 0.2
 done

@@ -1,6 +1,10 @@
 """What all Python tests share: generated gRPC stubs, the golden answers, and the processes' logs beside a failure."""
 import json
+import os
 import sys
+
+# Before gRPC is loaded: in a child that is about to become another program, its handlers of fork() now and then abort.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 import pytest
 from grpc_tools import protoc

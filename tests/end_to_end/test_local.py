@@ -1,7 +1,9 @@
 """deploy/local.sh, the README's first command."""
+import os
 import signal
 import socket
 import subprocess
+import time
 
 import requests
 
@@ -37,7 +39,28 @@ def free_port():
         return server.getsockname()[1]
 
 
-def test_serves_until_it_is_told_to_end():
+def children(pid):
+    """The programs that local.sh has started, by process id."""
+    found = subprocess.run(["pgrep", "--parent", str(pid), "octet-"], capture_output=True, text=True, timeout=10)
+    return [int(line) for line in found.stdout.split()]
+
+
+def kill_and_see_it_again(child, script, http_port):
+    os.kill(child, signal.SIGKILL)
+    while "starting it again" not in script.stderr.readline():
+        pass
+    deadline = time.monotonic() + 60
+    body = {"prompt": "hello", "max_tokens": 2}
+    while True:
+        try:
+            if requests.post(f"http://127.0.0.1:{http_port}/v1/completions", json=body, timeout=60).status_code == 200:
+                return
+        except requests.ConnectionError:
+            pass
+        assert time.monotonic() < deadline, "it did not serve again"
+
+
+def test_serves_until_it_is_told_to_end_and_starts_again_what_dies():
     http_port, grpc_port = free_port(), free_port()
     # Whoever runs the tests in the background may ignore SIGINT, and bash cannot undo that.
     with subprocess.Popen([*LOCAL, "--port", str(http_port), "--grpc-port", str(grpc_port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -50,6 +73,8 @@ def test_serves_until_it_is_told_to_end():
                 assert line, errors
                 errors += line
             assert requests.get(f"http://127.0.0.1:{http_port}/v1/models", timeout=30).status_code == 200
+            for child in children(process.pid):
+                kill_and_see_it_again(child, process, http_port)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)

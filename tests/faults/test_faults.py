@@ -1,0 +1,32 @@
+"""The short form of run.py: few requests for each fault, and not one of them lost or changed."""
+import pytest
+
+from faults.cluster import weightless_model
+from faults.faults import STEP_TIMEOUT_SECONDS, Scene, simulated_cluster
+
+NUM_REQUESTS = 300
+NUM_CLIENTS = 24
+FAULTS = ["lead: kill -9", "lead: SIGSTOP, SIGCONT", "lead: SIGTERM", "later stage: kill -9",
+          "later stage: SIGSTOP, SIGCONT", "router: kill -9", "router: SIGTERM",
+          "every pipeline and router in turn: SIGTERM"]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults")
+    with simulated_cluster(folder / "cluster", weightless_model(folder / "model")) as cluster:
+        yield Scene(cluster, NUM_REQUESTS, NUM_CLIENTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_request_is_lost_or_changed(scene, fault):
+    do, target = next((do, target) for what, do, target in scene.faults() if what == fault)
+    result = scene.play(fault, do, target)
+    assert (result.tally.right, result.tally.errors) == (NUM_REQUESTS, [])
+    if "lead" in fault:
+        assert result.moves > 0
+    if "later stage" in fault:
+        assert result.epochs > 0
+        assert result.moves == 0, "routers know of no more than a pause"
+    if "SIGSTOP" in fault:
+        assert result.detected_ms < (STEP_TIMEOUT_SECONDS + 1) * 1000
