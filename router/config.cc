@@ -69,9 +69,11 @@ void add_flags(Flags& flags, RouterConfig& config) {
       "max-queue-wait", &config.max_queue_wait, milliseconds(1), hours(24),
       "How long a request may have to wait, as the rate of late tells when it comes; one that would "
       "wait longer is refused.");
-  flags.add_duration("move-wait", &config.move_wait, milliseconds(1), hours(24),
-                     "How long a sequence whose pipeline was lost waits for one while none is ready at all; "
-                     "then its request ends as UNAVAILABLE.");
+  flags.add_duration(
+      "move-wait", &config.move_wait, milliseconds(1), hours(24),
+      "How long a sequence whose pipeline was lost waits for one while none is ready at all; "
+      "then its request ends as UNAVAILABLE. Also how long newcomers wait for the only pipeline "
+      "when it has lost a stage, before they are refused.");
   flags.add_number(
       "max-moves", &config.max_moves, 0, kMaxMoves,
       "How often in a row, with no token between, a sequence whose pipeline was lost or gave it up goes on "

@@ -72,6 +72,7 @@ PipelinePool::Options pool_options(const RouterConfig& config, uint32_t vocab_si
   PipelineClientOptions& client = options.client;
   client.silence_timeout = config.pipeline_timeout;
   client.watch_interval = std::min(client.watch_interval, config.pipeline_timeout / 4);
+  client.max_pause = config.move_wait;
   client.connect = connect_by_grpc(std::move(cluster));
   return options;
 }

@@ -129,7 +129,11 @@ absl::Status PipelineGenerator::admit(uint32_t num_sequences) {
 
 absl::Status PipelineGenerator::start_or_wait(GenerationId id) {
   const auto pipeline = pipelines_.choose(placement_of(in_flight_.at(id).request->request()));
-  if (!pipeline.ok()) return refused(RefusalReason::kNoPipeline, pipeline.status());
+  if (!pipeline.ok()) {
+    if (!pipelines_.is_pausing()) return refused(RefusalReason::kNoPipeline, pipeline.status());
+    queue_.set_stalled(true, now());
+    return wait(id);
+  }
   return queue_.empty() && moves_.empty() && *pipeline ? run(id, **pipeline) : wait(id);
 }
 

@@ -299,7 +299,7 @@ void RunningRequest::finish(Sequence& sequence, FinishReason reason) {
     surroundings_.pipelines.cancel(*handle);
   sequence.finished = true;
   if (request_.record) track_.finish_reasons.emplace_back(name_of(reason));
-  owner_.on_sequence_end();
+  if (reason != FinishReason::kDeadline) owner_.on_sequence_end();
   usage_.completion_tokens += sequence.choice.num_tokens();
   send(sequence.choice.finish(reason));
   if (++num_finished_ < request_.num_choices || !sink_) return;

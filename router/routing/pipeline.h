@@ -60,6 +60,8 @@ class Pipelines {
   // A ready pipeline that is to run all sequences of the placement; none while all are full. Errors:
   // UNAVAILABLE with a retry hint when no pipeline is ready.
   virtual absl::StatusOr<std::optional<PipelineId>> choose(const Placement& placement) = 0;
+  // None is ready, but one has lost a stage a moment ago and will soon be: newcomers are to wait for it.
+  virtual bool is_pausing() const { return false; }
   // Sends a sequence to a pipeline that was chosen in this turn of the loop; sequence_id is filled in here.
   // No callback comes before this returns.
   virtual SequenceHandle start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) = 0;

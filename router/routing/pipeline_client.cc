@@ -99,6 +99,8 @@ void PipelineClient::on_watch(const v1::WatchResponse& state) {
   if (usable) connection_->open_submit();
   if (usable && !ready_) spdlog::info("pipeline {} is ready, epoch {}", address_, state.epoch());
   if (!usable && ready_) spdlog::warn("pipeline {} takes no sequences now", address_);
+  if (state.state() != v1::PIPELINE_STATE_FORMING) pausing_since_.reset();
+  if (ready_ && state.state() == v1::PIPELINE_STATE_FORMING) pausing_since_ = now();
   set_ready(usable);
   if (draining_) tell_draining(now() + std::chrono::milliseconds(state.drain_left_ms()));
   owner_.on_room();
@@ -210,6 +212,7 @@ void PipelineClient::lose(MoveReason reason, const std::string& why) {
   num_other_prompt_tokens_ = 0;
   num_free_tokens_.reset();
   prefixes_.clear();
+  pausing_since_.reset();
   set_ready(false);
   while (!sequences_.empty()) {
     auto sequence = sequences_.extract(sequences_.begin());

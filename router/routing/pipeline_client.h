@@ -32,6 +32,8 @@ struct PipelineClientOptions {
   // Between two attempts to connect: doubles from the first to the last, and half of it is random.
   Duration min_backoff = std::chrono::milliseconds(100);
   Duration max_backoff = std::chrono::seconds(5);
+  // A pipeline that was ready and forms again is expected back for so long.
+  Duration max_pause = std::chrono::minutes(2);
   Circuit::Limits circuit;
   ConnectToLead connect = connect_by_grpc(nullptr);
 };
@@ -59,6 +61,8 @@ class PipelineClient {
   bool disconnected() const;
   // Connected, serving, and checked by the owner.
   bool ready() const { return ready_; }
+  // Was ready on this connection, and forms again, not for too long yet.
+  bool pausing(Time now) const { return pausing_since_ && now - *pausing_since_ < options_.max_pause; }
   // Has not failed sequence after sequence.
   const Circuit& circuit() const { return circuit_; }
   // This router's part is exact; that of others is what the last news told beyond it.
@@ -116,6 +120,7 @@ class PipelineClient {
   std::vector<std::shared_future<void>> closing_;  // streams that gRPC may still hold
   std::unordered_map<uint64_t, Sequence> sequences_;
   bool ready_ = false;
+  std::optional<Time> pausing_since_;
   uint64_t num_own_prompt_tokens_ = 0;  // over sequences_
   // Of other routers, at the last news.
   uint64_t num_other_sequences_ = 0;

@@ -134,6 +134,13 @@ absl::StatusOr<std::optional<PipelineId>> PipelinePool::choose(const Placement& 
   return ids[*chosen];
 }
 
+bool PipelinePool::is_pausing() const {
+  const Time time = now();
+  return num_ready() == 0 && std::any_of(members_.begin(), members_.end(), [&](const auto& entry) {
+           return entry.second.used && entry.second.client->pausing(time);
+         });
+}
+
 SequenceHandle PipelinePool::start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) {
   const SequenceHandle handle{.pipeline = pipeline, .sequence_id = next_sequence_id_++};
   sequence.set_sequence_id(handle.sequence_id);

@@ -39,6 +39,7 @@ class PipelinePool final : public Pipelines {
   void use(const std::vector<std::string>& addresses);
 
   absl::StatusOr<std::optional<PipelineId>> choose(const Placement& placement) override;
+  bool is_pausing() const override;
   SequenceHandle start(PipelineId pipeline, v1::StartSequence sequence, SequenceEvents& events) override;
   void cancel(const SequenceHandle& handle) override;
 

@@ -138,3 +138,22 @@ def test_a_lead_told_to_end_finishes_its_sequences(deployment):
     port = deployment.workers[0].ports()["port"]
     deployment.workers[0] = deployment.start_worker(0, port)
     deployment.ready()
+
+
+@pytest.mark.parametrize("which", ["lead", "router"])
+def test_a_second_signal_ends_a_process_that_drains_at_once(deployment, which):
+    from octet.v1 import generation_pb2_grpc
+    process = deployment.workers[0] if which == "lead" else deployment.router
+    with channel_to(deployment) as channel:
+        stream = generation_pb2_grpc.GenerationStub(channel).Generate(long_request(2, 3900), timeout=60)
+        next(stream)
+        process.popen.terminate()
+        process.wait_until(lambda: "draining" in process.log(), "it drained")
+        process.popen.terminate()
+        assert process.wait_exit(5) == 128 + signal.SIGTERM
+        stream.cancel()
+    if which == "lead":
+        deployment.workers[0] = deployment.start_worker(0, process.ports()["port"])
+    else:
+        deployment.router = deployment.start_router()
+    deployment.ready()

@@ -32,15 +32,14 @@ class Tally:
 
 @dataclasses.dataclass
 class Stream:
-    """When one answer's messages came, by time.time()."""
+    """When one answer was asked for and its messages came, by time.time()."""
     began: float
     times: list
 
-    def longest_gap_after(self, moment):
-        """In seconds, of the gaps that end after the moment; 0 when it did not run then."""
-        if not self.times or not self.began < moment < self.times[-1]:
-            return 0
-        return max(late - early for early, late in itertools.pairwise([self.began, *self.times]) if late > moment)
+    def longest_gap(self, first, last):
+        """In seconds, of the times without a token that ended after `first` and began before `last`; 0 when there is none."""
+        gaps = itertools.pairwise([self.began, *self.times])
+        return max((late - early for early, late in gaps if late > first and early < last), default=0)
 
 
 class Load:
@@ -90,10 +89,10 @@ class Load:
         prompt = self.prompt(number)
         request = generate_request(token_ids=pb.TokenIds(ids=prompt), sampling=pb.SamplingParams(seed=number),
                                    stop=pb.StopConditions(max_tokens=self.max_tokens))
-        deadline = time.time() + DEADLINE_SECONDS
+        stream = Stream(time.time(), [])
+        deadline = stream.began + DEADLINE_SECONDS
         for attempt in itertools.count():
             stub = generation_pb2_grpc.GenerationStub(self.channels[(number + attempt) % len(self.channels)])
-            stream = Stream(time.time(), [])
             tokens = []
             try:
                 for message in stub.Generate(request, timeout=max(deadline - time.time(), 0.001)):
@@ -120,6 +119,6 @@ class Load:
                 self.tally.changed += 1
                 self.tally.errors = [*self.tally.errors, f"{number}: other tokens"][:10]
 
-    def longest_gap_after(self, moment):
-        """The longest time without a token of any stream that ran at the moment, in seconds."""
-        return max((stream.longest_gap_after(moment) for stream in self.streams), default=0)
+    def longest_gap(self, first, last):
+        """Of all streams, in seconds."""
+        return max((stream.longest_gap(first, last) for stream in self.streams), default=0)

@@ -1,6 +1,6 @@
 """Kills, stops and ends each process in turn under verified load, and prints what became of the requests.
 
-    PYTHONPATH=tests .venv/bin/python tests/faults/run.py --requests 2000 --clients 32
+    .venv/bin/python tests/faults/run.py --requests 2000 --clients 32
 """
 import argparse
 import dataclasses
@@ -10,14 +10,14 @@ import pathlib
 import sys
 import tempfile
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[0] = str(ROOT / "tests")
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as in conftest.py
 
 from grpc_tools import protoc
 
 from faults.cluster import weightless_model
-from faults.faults import HEADER, Scene, simulated_cluster
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from faults.scenes import HEADER, Scene, simulated_cluster
 
 
 def make_stubs(folder):

@@ -35,6 +35,7 @@ class FakePipelines final : public Pipelines {
     if (num_running() >= room) return std::nullopt;
     return pipeline;
   }
+  bool is_pausing() const override { return !ready && pausing; }
   SequenceHandle start(PipelineId chosen, v1::StartSequence sequence, SequenceEvents& events) override {
     const SequenceHandle handle{.pipeline = chosen, .sequence_id = sequences.size()};
     sequence.set_sequence_id(handle.sequence_id);
@@ -79,6 +80,7 @@ class FakePipelines final : public Pipelines {
   std::optional<Asked> asked;  // last
   PipelineId pipeline = 1;     // that has room
   bool ready = true;
+  bool pausing = false;
   size_t room = 1000;  // sequences; with so many running there is none
 };
 

@@ -195,6 +195,27 @@ TEST_F(MovingRequestsTest, WaitsForALeadToComeBack) {
   EXPECT_EQ(sink_->text(0), " Shall I");
 }
 
+TEST_F(MovingRequestsTest, NewcomersWaitForAPipelineThatPauses) {
+  limits_.queue.max_wait = milliseconds(1);  // which time without pipelines is no part of
+  pipelines_.ready = false;
+  pipelines_.pausing = true;
+  start();
+  turn();
+  EXPECT_FALSE(sink_->ended());
+  EXPECT_EQ(metrics_.queue_requests(0).Value(), 1);
+  pipelines_.pausing = false;
+  const auto refused = std::make_shared<RecordingSink>();
+  generator().start(request_, refused);
+  turn();
+  EXPECT_EQ(refused->error->code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(sink_->ended()) << "what waits, waits on";
+  pipelines_.ready = true;
+  generator().on_room();
+  turn();
+  pipelines_.send_tokens(0, tokens_of(" I"), v1::FINISH_REASON_LENGTH);
+  EXPECT_EQ(sink_->text(0), " I");
+}
+
 TEST_F(MovingRequestsTest, EndsAsUnavailableWhenNoLeadComesBack) {
   limits_.moves.wait = milliseconds(5);
   start();
@@ -231,6 +252,17 @@ TEST_F(MovingRequestsTest, DeadlineEndsWhatWaitsForALead) {
   generator().on_room();
   turn();
   EXPECT_THAT(pipelines_.sequences, SizeIs(1));
+}
+
+TEST_F(MovingRequestsTest, AllPipelinesShareOneDeadline) {
+  request_.deadline = now() + std::chrono::seconds(100);
+  start();
+  const Time sent_first = now();
+  while (now() < sent_first + milliseconds(3)) turn();
+  pipelines_.lose(0);
+  turn();
+  EXPECT_LT(sent(1).timeout_ms(), sent(0).timeout_ms());
+  EXPECT_GT(sent(1).timeout_ms(), 60'000U);
 }
 
 TEST_F(MovingRequestsTest, ClientThatGoesAwayMeanwhileLeavesNothing) {

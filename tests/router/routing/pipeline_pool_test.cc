@@ -127,6 +127,44 @@ TEST_F(PipelinePoolTest, IsReadyWhileTheLeadIs) {
   EXPECT_EQ(metrics_.pipelines_ready.Value(), 0);
 }
 
+TEST_F(PipelinePoolTest, PausesWhileTheOnlyPipelineFormsAgain) {
+  v1::WatchResponse forming = FakeLead::ready_state();
+  forming.set_state(v1::PIPELINE_STATE_FORMING);
+  auto lead = std::make_unique<FakeLead>(forming);
+  connect({lead->address()});
+  run_until([&] { return num_room_ > 0; });
+  EXPECT_FALSE(pool_->is_pausing()) << "it has never been ready";
+  lead->set_state(FakeLead::ready_state());
+  await_ready(1);
+  EXPECT_FALSE(pool_->is_pausing());
+  RecordingEvents events;
+  ASSERT_TRUE(start(events).ok());
+  lead->set_state(forming);
+  await_ready(0);
+  EXPECT_TRUE(pool_->is_pausing());
+  EXPECT_FALSE(choose().ok());
+  EXPECT_FALSE(events.lost) << "the lead keeps it";
+  lead->set_state(FakeLead::ready_state());
+  await_ready(1);
+  lead->set_state(forming);
+  await_ready(0);
+  lead.reset();
+  run_until([&] { return events.lost.has_value(); });
+  EXPECT_FALSE(pool_->is_pausing());
+}
+
+TEST_F(PipelinePoolTest, APauseThatIsTooLongIsNone) {
+  options_.client.max_pause = std::chrono::milliseconds(20);
+  FakeLead lead(FakeLead::ready_state());
+  connect({lead.address()});
+  await_ready(1);
+  v1::WatchResponse forming = FakeLead::ready_state();
+  forming.set_state(v1::PIPELINE_STATE_FORMING);
+  lead.set_state(forming);
+  await_ready(0);
+  run_until([&] { return !pool_->is_pausing(); });
+}
+
 TEST_F(PipelinePoolTest, SequencesRunAndEnd) {
   FakeLead lead(FakeLead::ready_state());
   connect({lead.address()});

@@ -21,7 +21,7 @@ class Result:
     what: str
     tally: Tally
     detected_ms: float | None  # from the fault to the first process that says so; None: nobody has to
-    pause_ms: float            # the longest time without a token of a stream that ran when it happened
+    pause_ms: float            # the longest time without a token of any stream, from the fault to a second after its end
     moves: int                 # sequences that went on elsewhere
     epochs: int                # that ended in a lead
 
@@ -110,6 +110,7 @@ class Scene:
             watched.wait_until(lambda: load.num_done() >= self.requests // 3, "a third was done", WAIT_SECONDS * 10)
             moment = time.time()
             do(target)
+            end = time.time() + 1
             finished_before = load.is_done()
         assert not finished_before, f"{what}: the load was over before the fault was; ask for more requests"
         detected = None
@@ -117,7 +118,7 @@ class Scene:
             detected = (self.noticed_since(moment, target) - moment) * 1000
         cluster.wait_until_ready()
         cluster.wait_until_blocks_are_free()
-        return Result(what, load.tally, detected, load.longest_gap_after(moment) * 1000,
+        return Result(what, load.tally, detected, load.longest_gap(moment, end) * 1000,
                       int(max(cluster.router_metric("octet_moves_total") - moves, 0)),
                       int(max(sum(cluster.metric(lead, "octet_epochs_ended_total") for lead in cluster.leads) - epochs, 0)))
 
