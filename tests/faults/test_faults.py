@@ -12,9 +12,13 @@ FAULTS = ["lead: kill -9", "lead: SIGSTOP, SIGCONT", "lead: SIGTERM", "later sta
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faults")
-    with simulated_cluster(folder / "cluster", weightless_model(folder / "model")) as cluster:
+def model(tmp_path_factory):
+    return weightless_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def scene(model, tmp_path_factory):
+    with simulated_cluster(tmp_path_factory.mktemp("faults"), model) as cluster:
         yield Scene(cluster, NUM_REQUESTS, NUM_CLIENTS)
 
 
@@ -29,3 +33,11 @@ def test_no_request_is_lost_or_changed(scene, fault):
         assert result.epochs > 0
     if "SIGSTOP" in fault:
         assert result.detected_ms < (STEP_TIMEOUT_SECONDS + 1) * 1000
+
+
+def test_the_only_pipeline_pauses_when_a_later_stage_dies(model, tmp_path):
+    """Newcomers wait with those that run."""
+    with simulated_cluster(tmp_path, model, pipelines=1) as cluster:
+        scene = Scene(cluster, NUM_REQUESTS, NUM_CLIENTS)
+        result = scene.play("kill -9", scene.kill, "pipeline-0-stage-1")
+        assert (result.tally.right, result.tally.errors, result.epochs) == (NUM_REQUESTS, [], 1)
