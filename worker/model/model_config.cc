@@ -320,11 +320,15 @@ absl::StatusOr<ModelConfig> read_model_config(const std::string& model_dir) {
   const std::string path = absl::StrCat(model_dir, "/config.json");
   const auto text = read_text(path);
   if (!text.ok()) return text.status();
-  const auto object = parse_object(path, *text);
-  if (!object.ok()) return object.status();
+  auto config = parse_model_config(*text, path);
+  if (config.ok()) config->name = folder_name(model_dir);
+  return config;
+}
 
+absl::StatusOr<ModelConfig> parse_model_config(const std::string& text, const std::string& path) {
+  const auto object = parse_object(path, text);
+  if (!object.ok()) return object.status();
   ModelConfig config;
-  config.name = folder_name(model_dir);
   KeyReader reader(path, *object);
   check_architecture(reader);
   read_sizes(reader, config);

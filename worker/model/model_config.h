@@ -32,6 +32,8 @@ struct ModelConfig {
 // Reads and checks DIR/config.json. Errors name the file and the key: NOT_FOUND, INVALID_ARGUMENT (another
 // architecture, biases, a value out of range).
 absl::StatusOr<ModelConfig> read_model_config(const std::string& model_dir);
+// The text of such a file; the name is left empty. Errors: INVALID_ARGUMENT, as above, with this path.
+absl::StatusOr<ModelConfig> parse_model_config(const std::string& text, const std::string& path);
 
 // Layers [first, end) of the model.
 struct LayerRange {
