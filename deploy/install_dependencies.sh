@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing from sections of deploy/dependencies.txt, and starts no service.
-# usage: install_dependencies.sh SECTION...      sections: build run test check tidy
+# usage: install_dependencies.sh SECTION...      sections: build run test check fuzz tidy
 set -euo pipefail
 
 list=$(dirname "${BASH_SOURCE[0]}")/dependencies.txt
