@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kNumBeginnings = 4;
 constexpr int kNumTenants = 3;
+constexpr uint32_t kProbeTokens = 10;  // few enough that no limit refuses them
 
 }  // namespace
 
@@ -103,10 +104,15 @@ void World::draw_client(const std::shared_ptr<Call>& call, Place& place, router:
   }
 }
 
-// One request to each router, which nothing keeps from its whole answer.
+// A small request to each router, which nothing keeps from its whole answer.
 void World::probe() {
   for (const auto& place : places_) {
-    if (place->kind == Kind::kRouter) begin_call(draw_request(), *place, true);
+        if (place->kind != Kind::kRouter) continue;
+    router::ValidatedRequest request = draw_request();
+    request.prompt.resize(std::min<size_t>(request.prompt.size(), kProbeTokens));
+    request.max_tokens = std::min(request.max_tokens, model_.max_model_len - kProbeTokens);
+    request.num_choices = 1;
+    begin_call(request, *place, true);
   }
 }
 

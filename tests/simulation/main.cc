@@ -21,11 +21,13 @@ struct Arguments {
 
 [[noreturn]] void usage() {
   std::fputs(
-      "octet-simulate --seeds A..B | --seed N  [--trace] [--break NAME] [--all] [--tokenizer FILE]\n"
+      "octet-simulate --seeds A..B | --seed N  [--trace] [--only FAULT] [--break NAME] [--all] [--tokenizer "
+      "FILE]\n"
       "  --seeds A..B   run these seeds, until one breaks what must hold\n"
       "  --seed N       run one\n"
       "  --trace        print what happens\n"
-      "  --break NAME   make a fault that must be found:",
+      "  --only FAULT   no other kind of fault (the names are in the summary)\n"
+      "  --break NAME    make a fault that must be found:",
       stderr);
   for (const BreakName& each : kBreaks) std::fprintf(stderr, " %s", std::string(each.name).c_str());
   std::fputs("\n  --all          go on after a violation\n", stderr);
@@ -35,6 +37,13 @@ struct Arguments {
 Break break_of(std::string_view name) {
   for (const BreakName& each : kBreaks) {
     if (each.name == name) return each.which;
+  }
+  usage();
+}
+
+Fault fault_of(std::string_view name) {
+  for (int i = 0; i < kNumFaults; ++i) {
+    if (name_of(static_cast<Fault>(i)) == name) return static_cast<Fault>(i);
   }
   usage();
 }
@@ -56,6 +65,8 @@ Arguments parse(int argc, char** argv) {
       arguments.run.trace = true;
     } else if (name == "--all") {
       arguments.all = true;
+    } else if (name == "--only") {
+      arguments.run.only = fault_of(value());
     } else if (name == "--break") {
       arguments.run.broken = break_of(value());
     } else if (name == "--tokenizer") {

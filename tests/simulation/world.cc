@@ -49,8 +49,9 @@ void Tally::add(const Tally& other) {
 }
 
 RunResult run_seed(uint64_t seed, const Installation& installation, const RunOptions& options) {
-  World world(Scenario(seed, installation.model, installation.tokenizer->vocab_size()), installation,
-              options);
+  Scenario scenario(seed, installation.model, installation.tokenizer->vocab_size());
+  if (options.only) scenario.faults = {*options.only};
+  World world(scenario, installation, options);
   return world.run();
 }
 

@@ -46,6 +46,7 @@ struct Tally {
 struct RunOptions {
   bool trace = false;
   Break broken = Break::kNone;
+  std::optional<Fault> only;  // no other kind of fault, whatever the seed draws
 };
 
 struct RunResult {
