@@ -59,7 +59,7 @@ void HashStage::wrong(const Parts&... parts) const {
 }
 
 absl::Status HashStage::start_epoch(uint64_t epoch, worker::StageLinks links, uint32_t num_blocks) {
-    close(absl::CancelledError(absl::StrCat("epoch ", epoch, " starts")));
+  close(absl::CancelledError(absl::StrCat("epoch ", epoch, " starts")));
   checks().trace(absl::StrCat("stage ", stage_, " has the links of epoch ", epoch));
   if (epoch <= epoch_) wrong("epoch ", epoch, " starts after it");
   epoch_ = epoch;

@@ -7,8 +7,8 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <mutex>
+#include <stop_token>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -118,10 +118,12 @@ std::string greeting(uint64_t epoch, const LinkKey& key, int rank, int num_ranks
 
 // Errors: UNAVAILABLE, DEADLINE_EXCEEDED.
 absl::StatusOr<std::unique_ptr<Link>> greet(const std::string& address, uint64_t epoch,
-                                            const std::string& hello, Time deadline) {
+                                            const std::string& hello, Time deadline,
+                                            const std::stop_token& stop) {
   const auto inbox = std::make_shared<Inbox>();
   const auto end = simulation::network().connect(address, "link", inbox->events(inbox));
   end->send(message_of(hello));
+  const std::stop_callback on_stop(stop, [&inbox] { inbox->close(); });
   const absl::StatusOr<std::string> answer = inbox->take(deadline);
   if (!answer.ok()) return answer.status();
   return std::make_unique<SimulatedLink>(end, inbox, epoch);
@@ -140,8 +142,6 @@ struct TcpLinkListener::Impl {
   std::condition_variable changed;
   std::deque<std::shared_ptr<Pending>> pending;
   int port = 0;
-  bool accepting = false;
-  bool cancelled = false;
 
   void take(std::shared_ptr<End> end) {
     const auto entry = std::make_shared<Pending>();
@@ -187,10 +187,10 @@ int TcpLinkListener::port() const {
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> TcpLinkListener::accept(uint64_t epoch, const LinkKey& key,
-                                                                           int num_ranks, Time deadline) {
+                                                                           int num_ranks, Time deadline,
+                                                                           const std::stop_token& stop) {
   std::unique_lock lock(impl_->mutex);
-  impl_->accepting = true;
-  impl_->cancelled = false;
+  const std::stop_callback on_stop(stop, [this] { impl_->changed.notify_all(); });
   std::vector<std::unique_ptr<Link>> links(static_cast<size_t>(num_ranks));
   const auto take_ranks = [&] {
     for (int rank = 0; rank < num_ranks; ++rank) {
@@ -200,34 +200,27 @@ absl::StatusOr<std::vector<std::unique_ptr<Link>>> TcpLinkListener::accept(uint6
     return std::all_of(links.begin(), links.end(), [](const auto& link) { return link != nullptr; });
   };
   const bool in_time =
-      impl_->changed.wait_until(lock, deadline, [&] { return impl_->cancelled || take_ranks(); });
-  impl_->accepting = false;
+      impl_->changed.wait_until(lock, deadline, [&] { return stop.stop_requested() || take_ranks(); });
   impl_->pending.clear();
-  if (impl_->cancelled) return absl::CancelledError("the wait for links was cancelled");
+  if (stop.stop_requested()) return absl::CancelledError("the wait for links was cancelled");
   if (!in_time) return absl::DeadlineExceededError(absl::StrCat("no link of epoch ", epoch, " came"));
   return links;
 }
 
-void TcpLinkListener::cancel() {
-  const std::lock_guard lock(impl_->mutex);
-  if (!impl_->accepting) return;
-  impl_->cancelled = true;
-  impl_->changed.notify_all();
-}
-
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
                                                                  const LinkKey& key, int num_ranks,
-                                                                 Time deadline) {
+                                                                 Time deadline, const std::stop_token& stop) {
   std::vector<std::unique_ptr<Link>> links;
   for (int rank = 0; rank < num_ranks; ++rank) {
     for (;;) {
-      auto link = greet(address, epoch, greeting(epoch, key, rank, num_ranks), deadline);
+      auto link = greet(address, epoch, greeting(epoch, key, rank, num_ranks), deadline, stop);
+      if (stop.stop_requested()) return absl::CancelledError("the wait for links was cancelled");
       if (link.ok()) {
         links.push_back(*std::move(link));
         break;
       }
       const Time retry = now() + kConnectRetry;
-      if (absl::IsDeadlineExceeded(link.status()) || retry >= deadline) {
+      if (retry >= deadline) {
         return absl::DeadlineExceededError(absl::StrCat(address, ": rank ", rank, " cannot connect"));
       }
       simulation::Runtime::current()->sleep_until(retry);

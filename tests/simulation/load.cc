@@ -107,7 +107,7 @@ void World::draw_client(const std::shared_ptr<Call>& call, Place& place, router:
 // A small request to each router, which nothing keeps from its whole answer.
 void World::probe() {
   for (const auto& place : places_) {
-        if (place->kind != Kind::kRouter) continue;
+    if (place->kind != Kind::kRouter) continue;
     router::ValidatedRequest request = draw_request();
     request.prompt.resize(std::min<size_t>(request.prompt.size(), kProbeTokens));
     request.max_tokens = std::min(request.max_tokens, model_.max_model_len - kProbeTokens);

@@ -44,6 +44,19 @@ TEST(Simulation, RepeatsASeed) {
   }
 }
 
+// A stage that died while it joined once kept its neighbour's executor connecting until the join's timeout.
+TEST(Simulation, IsReadySoonAfterLaterStagesDied) {
+  for (uint64_t seed = 100; seed < 200; ++seed) {
+    for (const Fault fault : {Fault::kKillStage, Fault::kResetStage}) {
+      const RunResult result = run_seed(seed, installation(), {.only = fault});
+      EXPECT_FALSE(result.violation) << "seed " << seed << " --only " << name_of(fault) << ": "
+                                     << *result.violation;
+      EXPECT_LT(result.tally.longest_recovery, std::chrono::seconds(3))
+          << "seed " << seed << " " << name_of(fault);
+    }
+  }
+}
+
 class BrokenSimulation : public testing::TestWithParam<BreakName> {};
 
 TEST_P(BrokenSimulation, IsSeenWithinTwentySeeds) {

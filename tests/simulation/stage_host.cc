@@ -98,7 +98,7 @@ void StageHost::join(const google::protobuf::Message& message, const std::shared
   command.next_link_address = request.next_link_address();
   command.num_blocks = request.num_blocks();
   command.timeout = std::chrono::milliseconds(request.timeout_ms());
-    checks().trace(absl::StrCat("is to join epoch ", command.epoch));
+  checks().trace(absl::StrCat("is to join epoch ", command.epoch));
   executor_.join(command, [end, epoch = command.epoch](const absl::Status& status) {
     checks().trace(absl::StrCat("join of epoch ", epoch, ": ", status.ToString()));
     end->send(status_message(status));

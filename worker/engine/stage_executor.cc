@@ -42,7 +42,8 @@ void StageExecutor::join(const JoinCommand& command, std::function<void(const ab
     } else {
       end_epoch_locked();
       last_epoch_ = command.epoch;
-      replaced = std::exchange(join_, Join{command, done});
+      joining_ = std::stop_source();
+      replaced = std::exchange(join_, Join{command, done, joining_.get_token()});
     }
   }
   arrived_.notify_one();
@@ -63,14 +64,14 @@ void StageExecutor::execute(uint64_t epoch, std::shared_ptr<const BatchPlan> pla
 
 void StageExecutor::end_epoch(uint64_t epoch) {
   const std::lock_guard lock(mutex_);
-  if (epoch == epoch_ || (join_ && join_->command.epoch == epoch)) end_epoch_locked();
+  if (epoch == last_epoch_) end_epoch_locked();
 }
 
 void StageExecutor::end_epoch_locked() {
   epoch_ = 0;
   plans_.clear();
+  joining_.request_stop();
   stage_.abort_epoch();
-  if (listener_ != nullptr) listener_->cancel();
 }
 
 void StageExecutor::run() {
@@ -90,38 +91,39 @@ void StageExecutor::run() {
         busy_since_ = now();
       }
     }
-    if (join) join->done(build_epoch(join->command));
+    if (join) join->done(build_epoch(*join));
     if (plan) execute_now(*plan, now() - idle_since);
     idle_since = now();
   }
 }
 
-absl::Status StageExecutor::build_epoch(const JoinCommand& command) {
+absl::Status StageExecutor::build_epoch(const Join& join) {
+  const JoinCommand& command = join.command;
   const Time deadline = now() + command.timeout;
   const int num_ranks = stage_.num_ranks();
   StageLinks links;
   if (!command.next_link_address.empty()) {
-    auto to_next =
-        connect_links(command.next_link_address, command.epoch, command.link_key, num_ranks, deadline);
+    auto to_next = connect_links(command.next_link_address, command.epoch, command.link_key, num_ranks,
+                                 deadline, join.stop);
     if (!to_next.ok()) return to_next.status();
     links.to_next = *std::move(to_next);
   }
   if (listener_ != nullptr) {
-    auto from_previous = listener_->accept(command.epoch, command.link_key, num_ranks, deadline);
+    auto from_previous = listener_->accept(command.epoch, command.link_key, num_ranks, deadline, join.stop);
     if (!from_previous.ok()) return from_previous.status();
     links.from_previous = *std::move(from_previous);
   }
-  const absl::Status overtaken = absl::CancelledError("a newer epoch is being joined");
+  const absl::Status overtaken = absl::CancelledError("the epoch has ended, or a newer one is being joined");
   {
     const std::lock_guard lock(mutex_);
-    if (stopped_ || last_epoch_ != command.epoch) return overtaken;
+    if (join.stop.stop_requested()) return overtaken;
     absl::Status started = stage_.start_epoch(command.epoch, std::move(links), command.num_blocks);
     if (!started.ok()) return started;
   }
   // Without the lock: what ends the epoch has to get through while this waits for the neighbours.
   if (absl::Status connected = stage_.connect(deadline); !connected.ok()) return connected;
   const std::lock_guard lock(mutex_);
-  if (stopped_ || last_epoch_ != command.epoch) return overtaken;
+  if (join.stop.stop_requested()) return overtaken;
   epoch_ = command.epoch;
   return absl::OkStatus();
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -38,7 +39,8 @@ class StageExecutor {
   // Queues a plan of the epoch; `done` is called on the executor's thread. A plan of another epoch, or after
   // a step that failed, is dropped without an answer.
   void execute(uint64_t epoch, std::shared_ptr<const BatchPlan> plan, std::function<void(StepResult)> done);
-  // Ends the epoch if it is the current one: what runs fails soon, what is queued is dropped.
+  // Ends the epoch if it is the newest, joined or being joined: what runs fails soon, what is queued is
+  // dropped.
   void end_epoch(uint64_t epoch);
 
   uint64_t last_epoch() const;  // the largest that was joined, or is being joined
@@ -50,6 +52,7 @@ class StageExecutor {
   struct Join {
     JoinCommand command;
     std::function<void(const absl::Status&)> done;
+    std::stop_token stop;  // requested when the epoch has ended before it came to be
   };
   struct Plan {
     uint64_t epoch;
@@ -59,7 +62,7 @@ class StageExecutor {
   };
 
   void run();
-  absl::Status build_epoch(const JoinCommand& command);
+  absl::Status build_epoch(const Join& join);
   void execute_now(const Plan& plan, Duration idle);
   void end_epoch_locked();
 
@@ -69,6 +72,7 @@ class StageExecutor {
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::optional<Join> join_;  // the newest, not begun
+  std::stop_source joining_;  // of the newest
   std::deque<Plan> plans_;    // of epoch_
   uint64_t last_epoch_ = 0;
   uint64_t epoch_ = 0;  // whose plans are taken; 0: none

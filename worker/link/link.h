@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,11 +53,10 @@ class TcpLinkListener {
 
   int port() const;
   // One link for each rank of the epoch, which receives. Connections wait in the socket's queue while no
-  // accept() runs. Errors: DEADLINE_EXCEEDED naming the ranks that did not come; CANCELLED after cancel().
+  // accept() runs. Errors: DEADLINE_EXCEEDED naming the ranks that did not come; CANCELLED once a stop was
+  // requested.
   absl::StatusOr<std::vector<std::unique_ptr<Link>>> accept(uint64_t epoch, const LinkKey& key, int num_ranks,
-                                                            Time deadline);
-  // Ends an accept() that waits now, from any thread; without one it does nothing.
-  void cancel();
+                                                            Time deadline, const std::stop_token& stop = {});
 
  private:
   struct Impl;
@@ -66,11 +66,12 @@ class TcpLinkListener {
 
 // Connects every rank to the next stage's listener at "host:port", trying again until the deadline; the links
 // send. Errors: INVALID_ARGUMENT for an address of another form, UNAVAILABLE when its host is unknown,
-// DEADLINE_EXCEEDED naming the rank. Looking a host's name up may take past the deadline, as long as the
-// system's resolver takes; a numeric address is not looked up.
+// DEADLINE_EXCEEDED naming the rank, CANCELLED soon after a stop was requested. Looking a host's name up may
+// take past the deadline, as long as the system's resolver takes; a numeric address is not looked up.
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
                                                                  const LinkKey& key, int num_ranks,
-                                                                 Time deadline);
+                                                                 Time deadline,
+                                                                 const std::stop_token& stop = {});
 
 // A link inside one process: what first sends, second receives.
 std::pair<std::unique_ptr<Link>, std::unique_ptr<Link>> in_process_link();

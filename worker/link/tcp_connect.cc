@@ -1,10 +1,10 @@
 // How two stages make the links of an epoch: the later one listens, the earlier one connects and greets.
 #include <array>
 #include <boost/asio.hpp>
+#include <condition_variable>
 #include <list>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,6 +27,11 @@ namespace {
 constexpr size_t kMaxPendingConnections = 64;
 constexpr auto kAcceptRetry = std::chrono::milliseconds(50);   // when the process is out of descriptors, say
 constexpr auto kConnectRetry = std::chrono::milliseconds(20);  // while the peer does not listen yet
+constexpr auto kConnectAttempt = std::chrono::seconds(1);      // a host that is gone does not even refuse
+
+absl::Status cancelled() {
+  return absl::CancelledError("the wait for links was cancelled");
+}
 
 // One call of TcpLinkListener::accept(). Handlers run on the thread that calls run().
 class Acceptance {
@@ -40,14 +45,14 @@ class Acceptance {
         key_(key),
         connected_(static_cast<size_t>(num_ranks)) {}
 
-  // Returns when every rank has come, at the deadline, or after context.stop(). finish() has to follow.
-  void run(Time deadline) {
+  // Returns when every rank has come, at the deadline, or soon after a stop. finish() has to follow.
+  void run(Time deadline, const std::stop_token& stop) {
     accept_next();
+    const std::stop_callback on_stop(stop, [this] { context_.stop(); });
     context_.run_until(deadline);
   }
 
-  // Ends what is still under way, so that no handler is left behind. The context must not be stopped
-  // meanwhile.
+  // Ends what is still under way, so that no handler is left behind.
   void finish() {
     over_ = true;
     error_code ignored;
@@ -134,9 +139,10 @@ class Acceptance {
 // Connects and greets once. Errors: UNAVAILABLE, DEADLINE_EXCEEDED.
 absl::StatusOr<std::unique_ptr<TcpConnection>> greet(const tcp::resolver::results_type& endpoints,
                                                      const Greeting& greeting, const LinkKey& key,
-                                                     Time deadline) {
-  auto connection = TcpConnection::connect(endpoints, deadline);
+                                                     Time deadline, const std::stop_token& stop) {
+  auto connection = TcpConnection::connect(endpoints, std::min(deadline, now() + kConnectAttempt));
   if (!connection.ok()) return connection.status();
+  const std::stop_callback on_stop(stop, [&connection] { (*connection)->close(); });
   const auto hello = encode(greeting, GreetingKind::kHello, key);
   const std::array<asio::const_buffer, 1> buffers = {asio::buffer(hello)};
   if (absl::Status status = (*connection)->write(buffers, deadline); !status.ok()) return status;
@@ -148,21 +154,29 @@ absl::StatusOr<std::unique_ptr<TcpConnection>> greet(const tcp::resolver::result
   return connection;
 }
 
+// Returns when the time has come, or a stop was requested.
+void wait_until(Time time, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_until(lock, stop, time, [] { return false; });
+}
+
 absl::StatusOr<std::unique_ptr<Link>> connect_rank(const tcp::resolver::results_type& endpoints,
                                                    const Greeting& greeting, const LinkKey& key,
-                                                   Time deadline) {
+                                                   Time deadline, const std::stop_token& stop) {
   while (true) {
-    auto connection = greet(endpoints, greeting, key, deadline);
+    auto connection = greet(endpoints, greeting, key, deadline, stop);
+    if (stop.stop_requested()) return cancelled();
     if (connection.ok()) {
       return std::make_unique<TcpLink>(*std::move(connection), greeting.epoch,
                                        static_cast<int>(greeting.rank));
     }
     const Time retry = now() + kConnectRetry;
-    if (absl::IsDeadlineExceeded(connection.status()) || retry >= deadline) {
+    if (retry >= deadline) {
       return absl::DeadlineExceededError(absl::StrCat(
           "rank ", greeting.rank, " cannot connect: ", std::string(connection.status().message())));
     }
-    std::this_thread::sleep_until(retry);
+    wait_until(retry, stop);
   }
 }
 
@@ -175,10 +189,6 @@ struct TcpLinkListener::Impl {
   std::unique_ptr<asio::io_context> context;
   tcp::acceptor acceptor;
   int port = 0;
-
-  std::mutex mutex;
-  bool accepting = false;  // guarded by mutex
-  bool cancelled = false;  // guarded by mutex
 };
 
 TcpLinkListener::TcpLinkListener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -214,23 +224,13 @@ int TcpLinkListener::port() const {
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> TcpLinkListener::accept(uint64_t epoch, const LinkKey& key,
-                                                                           int num_ranks, Time deadline) {
-  {
-    const std::scoped_lock lock(impl_->mutex);
-    impl_->accepting = true;
-    impl_->cancelled = false;
-    impl_->context->restart();
-  }
+                                                                           int num_ranks, Time deadline,
+                                                                           const std::stop_token& stop) {
+  impl_->context->restart();
   Acceptance acceptance(*impl_->context, impl_->acceptor, epoch, key, num_ranks);
-  acceptance.run(deadline);
-  bool cancelled = false;
-  {
-    const std::scoped_lock lock(impl_->mutex);
-    impl_->accepting = false;  // from here on cancel() leaves the context alone
-    cancelled = impl_->cancelled;
-  }
+  acceptance.run(deadline, stop);
   acceptance.finish();
-  if (cancelled) return absl::CancelledError("the wait for links was cancelled");
+  if (stop.stop_requested()) return cancelled();
   if (const std::vector<int> missing = acceptance.missing_ranks(); !missing.empty()) {
     return absl::DeadlineExceededError(
         absl::StrCat("no link of epoch ", epoch, " came from rank ", absl::StrJoin(missing, ", ")));
@@ -244,22 +244,15 @@ absl::StatusOr<std::vector<std::unique_ptr<Link>>> TcpLinkListener::accept(uint6
   return links;
 }
 
-void TcpLinkListener::cancel() {
-  const std::scoped_lock lock(impl_->mutex);
-  if (!impl_->accepting) return;
-  impl_->cancelled = true;
-  impl_->context->stop();
-}
-
 absl::StatusOr<std::vector<std::unique_ptr<Link>>> connect_links(const std::string& address, uint64_t epoch,
                                                                  const LinkKey& key, int num_ranks,
-                                                                 Time deadline) {
+                                                                 Time deadline, const std::stop_token& stop) {
   const auto endpoints = resolve(address);
   if (!endpoints.ok()) return endpoints.status();
   std::vector<std::unique_ptr<Link>> links;
   for (int rank = 0; rank < num_ranks; ++rank) {
     const Greeting greeting{epoch, static_cast<uint32_t>(rank), static_cast<uint32_t>(num_ranks)};
-    auto link = connect_rank(*endpoints, greeting, key, deadline);
+    auto link = connect_rank(*endpoints, greeting, key, deadline, stop);
     if (!link.ok())
       return absl::Status(link.status().code(),
                           absl::StrCat(address, ": ", std::string(link.status().message())));

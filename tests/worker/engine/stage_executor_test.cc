@@ -160,6 +160,31 @@ TEST_F(StageExecutorTest, AJoinThatWaitsIsOvertakenByTheNextOneAndByTheEnd) {
   EXPECT_FALSE(ended.get().ok());
 }
 
+// Its neighbour died after it had registered: whoever connects to it hears nothing but refusals.
+TEST_F(StageExecutorTest, AJoinThatConnectsIsOverWithItsEpoch) {
+  auto first = Stage::load(nano_config(2)).value();
+  std::string nobody;
+  {
+    auto listener = TcpLinkListener::listen("127.0.0.1", 0).value();
+    nobody = "127.0.0.1:" + std::to_string(listener->port());
+  }
+  StageExecutor executor(*first, nullptr);
+  JoinCommand patient = join_command(1, nobody);
+  patient.timeout = 10 * kLong;
+  auto joined = join(executor, patient);
+  executor.end_epoch(1);
+  ASSERT_EQ(joined.wait_for(kLong), std::future_status::ready);
+  EXPECT_TRUE(absl::IsCancelled(joined.get()));
+  patient.epoch = 2;
+  joined = join(executor, patient);
+  patient.epoch = 3;
+  auto newer = join(executor, patient);
+  ASSERT_EQ(joined.wait_for(kLong), std::future_status::ready);
+  EXPECT_TRUE(absl::IsCancelled(joined.get()));
+  executor.stop();
+  ASSERT_EQ(newer.wait_for(kLong), std::future_status::ready);
+}
+
 TEST_F(StageExecutorTest, AbortingARunningStepMakesItFailSoon) {
   StageConfig config = nano_config(2);
   config.stage = 1;

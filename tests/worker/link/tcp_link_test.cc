@@ -307,13 +307,26 @@ TEST_F(TcpLinkTest, AcceptNamesTheRanksThatDidNotCome) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("rank 0, 2"));
 }
 
-TEST_F(TcpLinkTest, CancelEndsAccept) {
-  listener_->cancel();  // nothing waits yet
-  auto accepted = accept_links(1, 1);
-  // The call may not have begun yet, so cancel until it ends.
-  while (accepted.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) listener_->cancel();
+TEST_F(TcpLinkTest, AStopEndsAcceptWhetherOrNotItHasBegun) {
+  std::stop_source stop;
+  auto accepted =
+      std::async(std::launch::async, [&] { return listener_->accept(1, kKey, 1, soon(), stop.get_token()); });
+  stop.request_stop();
   EXPECT_TRUE(absl::IsCancelled(accepted.get().status()));
+  EXPECT_TRUE(absl::IsCancelled(listener_->accept(1, kKey, 1, soon(), stop.get_token()).status()));
   join(1);
+}
+
+TEST_F(TcpLinkTest, AStopEndsConnectWhetherThePeerIsSilentOrGone) {
+  for (const bool gone : {false, true}) {
+    if (gone) listener_.reset();
+    std::stop_source stop;
+    auto connected = std::async(
+        std::launch::async, [&] { return connect_links(address_, 1, kKey, 1, soon(), stop.get_token()); });
+    stop.request_stop();
+    EXPECT_TRUE(absl::IsCancelled(connected.get().status()));
+    EXPECT_TRUE(absl::IsCancelled(connect_links(address_, 1, kKey, 1, soon(), stop.get_token()).status()));
+  }
 }
 
 TEST_F(TcpLinkTest, ConnectNamesAddressAndRank) {
