@@ -34,8 +34,8 @@ def test_a_stage_without_progress_is_named_by_itself_and_by_its_lead(cluster):
     from octet.v1 import generation_pb2_grpc
     lead, late = cluster.processes["pipeline-0-stage-0"], cluster.processes["pipeline-0-stage-1"]
     address = f"127.0.0.1:{cluster.ports['pipeline-0-stage-1']['port']}"
-    for service in ("live", "ready", "progress"):
-        assert health(address, service) == SERVING, service
+    late.wait_until(lambda: all(health(address, service) == SERVING for service in ("live", "ready", "progress")),
+                    "all was well after the slow warm-up", 30)
     with cluster.channel() as channel:
         stream = generation_pb2_grpc.GenerationStub(channel).Generate(generate_request(text="hello"), timeout=60)
         late.wait_until(lambda: health(address, "progress") == NOT_SERVING, "it said that it makes no progress", 30)
