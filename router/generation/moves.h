@@ -5,7 +5,7 @@
 // Arithmetic only, owned by one thread: no clock or random numbers of its own, no sequences but their names.
 #pragma once
 
-#include <compare>
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -67,7 +67,10 @@ class Moves {
   struct Id {
     uint64_t request = 0;  // rises with their arrival
     uint32_t choice = 0;
-    auto operator<=>(const Id&) const = default;
+    bool operator==(const Id&) const = default;
+    bool operator<(const Id& other) const {
+      return std::tie(request, choice) < std::tie(other.request, other.choice);
+    }
   };
   struct Leaving {
     Id id;
@@ -97,7 +100,6 @@ class Moves {
   void succeeded() { budget_.succeeded(); }
   bool empty() const { return waiting_.empty(); }
   size_t size() const { return waiting_.size(); }
-  const MoveLimits& limits() const { return limits_; }
 
  private:
   struct Waiting {

@@ -98,6 +98,10 @@ class Scene:
             self.terminate(name)
             self.cluster.wait_until_ready()
 
+    def is_only_lead(self, target):
+        """Newcomers are refused while it is gone, and told when to come again."""
+        return self.cluster.leads == [target]
+
     def play(self, what, do, target=""):
         """Does it after a third of the load; `do` is one of the methods above."""
         cluster = self.cluster
@@ -105,7 +109,7 @@ class Scene:
         epochs = sum(cluster.metric(lead, "octet_epochs_ended_total") for lead in cluster.leads)
         targets = [cluster.target(i) for i in range(cluster.num_routers)]
         with Load(targets, vocabulary(cluster.model), self.requests, self.clients,
-                  may_ask_again=not target or "router" in target) as load:
+                  may_ask_again=not target or "router" in target or self.is_only_lead(target)) as load:
             watched = cluster.processes[next(name for name in cluster.routers if name != target)]
             watched.wait_until(lambda: load.num_done() >= self.requests // 3, "a third was done", WAIT_SECONDS * 10)
             moment = time.time()
@@ -127,8 +131,6 @@ class Scene:
         routers, lead, later = self.cluster.routers, *[self.cluster.workers[i] for i in (0, 1)]
         for target, name in ((lead, "lead"), (later, "later stage"), (routers[0], "router")):
             if "router" in target and len(routers) < 2:
-                continue
-            if name == "lead" and self.cluster.num_pipelines < 2:
                 continue
             yield f"{name}: kill -9", self.kill, target
             yield f"{name}: SIGSTOP, SIGCONT", self.hang, target
