@@ -164,7 +164,7 @@ void Call::on_error(const absl::Status& status) {
       if (!quota_of(status)) wrong("ends with ", status.ToString());
       return end(admitted ? Outcome::kDisplaced : Outcome::kRefused);
     case absl::StatusCode::kUnavailable:
-      if (admitted && !rules_.may_fail) wrong("is lost: ", status.ToString());
+      if (admitted) wrong("is lost: ", status.ToString());
       return end(admitted ? Outcome::kFailed : Outcome::kRefused);
     default:
       wrong("ends with ", status.ToString());

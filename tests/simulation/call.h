@@ -36,7 +36,6 @@ enum class Outcome {
 class Call final : public router::GenerationSink {
  public:
   struct Rules {
-    bool may_fail = false;         // leads are lost in this run
     bool clocks_may_leap = false;  // so deadlines may come early
     bool must_end_whole = false;
   };

@@ -51,6 +51,10 @@ void World::make(Fault fault) {
       return with(Kind::kStage, [&](Place& place) { network_.break_one(place.machine); });
     case Fault::kResetRouter:
       return with(Kind::kRouter, [&](Place& place) { network_.break_one(place.machine); });
+    case Fault::kDrainLead:
+      return with(Kind::kLead, [&](Place& place) { drain(place, time); });
+    case Fault::kForgetLead:
+      return with(Kind::kRouter, [&](Place& place) { forget_lead(place, time); });
     case Fault::kLeap: {
       const ProcessPtr& process = places_[runtime_.between(0, places_.size() - 1)]->process;
       if (process) runtime_.leap(process, time);
@@ -67,6 +71,34 @@ void World::freeze(Place& place, Duration time) {
   runtime_.after(time, nullptr, [this, process] {
     if (process->alive) runtime_.thaw(process);
   });
+}
+
+// Then the process ends, and is started again.
+void World::drain(Place& place, Duration time_left) {
+  runtime_.after(Duration(0), place.process, [&place, time_left] {
+    if (place.lead) place.lead->drain(time_left);
+  });
+  end_when_drained(place, place.process, runtime_.time() + time_left);
+}
+
+void World::end_when_drained(Place& place, const ProcessPtr& process, Duration end_time) {
+  if (place.process != process) return;
+  const bool drained = place.lead && place.lead->status().state == worker::PipelineState::kDraining &&
+                       place.lead->status().num_sequences == 0;
+  if (drained || runtime_.time() >= end_time) return end_and_restart(place, false);
+  runtime_.after(std::chrono::milliseconds(20), nullptr,
+                 [this, &place, process, end_time] { end_when_drained(place, process, end_time); });
+}
+
+void World::forget_lead(Place& place, Duration time) {
+  const std::vector<std::string>& all = scenario_.router.leads;
+  std::vector<std::string> others = all;
+  others.erase(others.begin() + static_cast<ptrdiff_t>(runtime_.between(0, all.size() - 1)));
+  const auto use = [&place, process = place.process](const std::vector<std::string>& leads) {
+    if (place.process == process && place.router) place.router->use(leads);
+  };
+  runtime_.after(Duration(0), place.process, [use, others] { use(others); });
+  runtime_.after(std::min(time, scenario_.max_downtime), place.process, [use, all] { use(all); });
 }
 
 // Another process for the same stage, while the first one hangs and after it goes on, until it ends at last.

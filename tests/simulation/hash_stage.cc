@@ -184,6 +184,7 @@ void HashStage::admit(const AdmittedSequence& admitted) {
 
 void HashStage::take(const SequenceChunk& chunk) {
   Sequence& sequence = sequences_.at(chunk.id);
+  sequence.blocks.insert(sequence.blocks.end(), chunk.new_blocks.begin(), chunk.new_blocks.end());
   for (size_t i = 0; i < chunk.tokens.size(); ++i) {
     const size_t position = chunk.start_position + i;
     if (position == sequence.tokens.size()) sequence.append(chunk.tokens[i]);
@@ -199,7 +200,6 @@ void HashStage::take(const SequenceChunk& chunk) {
       return wrong("sequence ", chunk.id, " has a token that was not sampled at position ", position);
     }
   }
-  sequence.blocks.insert(sequence.blocks.end(), chunk.new_blocks.begin(), chunk.new_blocks.end());
   check_cache(chunk, sequence);
 }
 

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
+#include "base/wire_version.h"
 #include "octet/v1/pipeline.pb.h"
 #include "tests/simulation/breaks.h"
 #include "tests/simulation/checks.h"
@@ -25,6 +26,7 @@ class NetworkLeadConnection final : public router::LeadConnection {
     request->set_interval_ms(
         static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(watch_interval).count()));
     request->set_with_prefix_digest(true);
+    request->set_wire_version(kPipelineWireVersion);
     watch_->send(std::move(request));
   }
   ~NetworkLeadConnection() override { close(); }
@@ -48,6 +50,7 @@ class NetworkLeadConnection final : public router::LeadConnection {
     keys_[sequence.sequence_id()] = key;
     auto request = std::make_shared<v1::SubmitRequest>();
     *request->mutable_start() = std::move(sequence);
+    if (request->start().generated_tokens_size() > 0) tamper_with_move(*request->mutable_start());
     submit_->send(std::move(request));
   }
 
@@ -87,6 +90,13 @@ class NetworkLeadConnection final : public router::LeadConnection {
                                       if (const auto events = weak.lock()) events->on_end(reason);
                                     });
                                   }});
+  }
+
+  static void tamper_with_move(v1::StartSequence& sequence) {
+    if (is_broken(Break::kForgetOnMove)) sequence.mutable_generated_tokens()->RemoveLast();
+    if (is_broken(Break::kOtherChoiceOnMove)) {
+      sequence.mutable_sampling()->set_choice_index(sequence.sampling().choice_index() + 1);
+    }
   }
 
   void ended(uint64_t sequence_id) {

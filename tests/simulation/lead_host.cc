@@ -269,7 +269,7 @@ void LeadHost::tell(Watcher& watcher) {
   auto response = std::make_shared<v1::WatchResponse>();
   response->set_sequence_number(++sequence_number_);
   const worker::EngineStatus status = engine_.status();
-  to_proto(status, pipeline_.model, "simulation", pipeline_.block_size, response.get());
+  to_proto(status, pipeline_.model, "simulation", pipeline_.block_size, now(), response.get());
   const worker::PrefixDigest* const digest = watcher.with_digest ? engine_.prefix_digest() : nullptr;
   const auto changes = digest == nullptr ? std::nullopt : digest->since(watcher.known_prefixes);
   if (changes) {

@@ -22,7 +22,8 @@ class LeadHost {
   ~LeadHost();
 
   worker::EngineStatus status() const { return engine_.status(); }
-  const PipelineShape& pipeline() const { return pipeline_; }
+  // Takes nothing new; what is left then ends with the process.
+  void drain(Duration time_left) { engine_.drain(now() + time_left); }
 
  private:
   class RouterStream;

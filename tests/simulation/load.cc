@@ -74,8 +74,7 @@ void World::begin_call(const router::ValidatedRequest& drawn, Place& place, bool
     }
     const std::string name = absl::StrCat(calls_.size());
     request.request_id = name;
-    const Call::Rules rules{.may_fail = scenario_.may_lose_leads() && !must_end_whole,
-                            .clocks_may_leap = scenario_.faults.contains(Fault::kLeap),
+    const Call::Rules rules{.clocks_may_leap = scenario_.faults.contains(Fault::kLeap),
                             .must_end_whole = must_end_whole};
     const auto call = std::make_shared<Call>(name, request, model_, rules);
     calls_.push_back({call, process});

@@ -1,5 +1,5 @@
 // octet-simulate: runs seeds of the simulation. See README.md.
-#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -104,13 +104,26 @@ void print(const Tally& tally, double seconds) {
   std::printf("\n");
 }
 
+// For a run that ends the program: a check of the code under test, or worse.
+uint64_t running_seed = 0;
+
+void tell_seed(int signal) {
+  std::signal(signal, SIG_DFL);
+  std::printf("seed %llu ended the program by signal %d\n", static_cast<unsigned long long>(running_seed),
+              signal);
+  std::fflush(stdout);
+  std::raise(signal);
+}
+
 int run(const Arguments& arguments) {
   const Installation installation = Installation::load(arguments.tokenizer);
   timespec began{};
   clock_gettime(CLOCK_MONOTONIC, &began);
+  std::signal(SIGABRT, tell_seed);
   Tally tally;
   uint64_t num_violations = 0;
   for (uint64_t seed = arguments.first; seed <= arguments.last; ++seed) {
+    running_seed = seed;
     const RunResult result = run_seed(seed, installation, arguments.run);
     tally.add(result.tally);
     if (arguments.first == arguments.last)

@@ -72,6 +72,7 @@ RouterSettings draw_router(Draw& draw, int num_pipelines, uint32_t vocab_size) {
   router.limits.max_sequences = static_cast<uint32_t>(draw.chance(0.3) ? draw.between(8, 40) : 4096);
   router.limits.queue.max_requests = static_cast<uint32_t>(draw.chance(0.3) ? draw.between(1, 10) : 1024);
   router.limits.queue.max_tokens = draw.chance(0.3) ? draw.between(100, 1000) : 1'000'000;
+  router.limits.moves.max_in_a_row = 1000;  // or what fails again and again would end requests
   for (int i = 0; i < num_pipelines; ++i) router.leads.push_back("lead" + std::to_string(i) + ":50061");
   return router;
 }
@@ -91,22 +92,8 @@ std::string_view name_of(Fault fault) {
   static constexpr std::string_view kNames[kNumFaults] = {
       "kill-router", "kill-lead",    "kill-stage",    "lose-machine", "freeze-router",
       "freeze-lead", "freeze-stage", "replace-stage", "cut-stage",    "cut-router",
-      "reset-stage", "reset-router", "leap"};
+      "reset-stage", "reset-router", "leap",          "drain-lead",   "forget-lead"};
   return kNames[static_cast<size_t>(fault)];
-}
-
-bool loses_leads(Fault fault) {
-  switch (fault) {
-    case Fault::kKillLead:
-    case Fault::kFreezeLead:
-    case Fault::kFreezeRouter:
-    case Fault::kCutRouter:
-    case Fault::kResetRouter:
-    case Fault::kLeap:
-      return true;
-    default:
-      return false;
-  }
 }
 
 Scenario::Scenario(uint64_t drawn_from, const worker::ModelConfig& model, uint32_t vocab_size)
@@ -136,10 +123,6 @@ Scenario::Scenario(uint64_t drawn_from, const worker::ModelConfig& model, uint32
     pipeline.max_messages_on_the_way = draw.between(100, 1000);
   }
   max_freeze = draw.time(milliseconds(50), milliseconds(20000));
-}
-
-bool Scenario::may_lose_leads() const {
-  return std::any_of(faults.begin(), faults.end(), loses_leads);
 }
 
 }  // namespace octet::simulation

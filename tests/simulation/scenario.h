@@ -27,11 +27,11 @@ enum class Fault {
   kResetStage,    // any connection inside a pipeline breaks
   kResetRouter,   // one between a router and a lead
   kLeap,          // a clock leaps ahead
+  kDrainLead,     // SIGTERM: it ends when it has no work, or its time is up
+  kForgetLead,    // a router is told not to use a pipeline, for some time
 };
-inline constexpr int kNumFaults = 13;
+inline constexpr int kNumFaults = 15;
 std::string_view name_of(Fault fault);
-// Whether it may end what a router has running on a lead.
-bool loses_leads(Fault fault);
 
 struct Scenario {
   Scenario(uint64_t seed, const worker::ModelConfig& model, uint32_t vocab_size);
@@ -56,8 +56,6 @@ struct Scenario {
   int num_faults = 0;
   Duration max_downtime{};
   Duration max_freeze{};
-
-  bool may_lose_leads() const;
 };
 
 }  // namespace octet::simulation

@@ -14,7 +14,7 @@ const Installation& installation() {
 }
 
 TEST(Simulation, HoldsOnManySeedsAndTheyMeetEverything) {
-  constexpr uint64_t kNumSeeds = 2500;
+  constexpr uint64_t kNumSeeds = 2000;
   Tally tally;
   for (uint64_t seed = 0; seed < kNumSeeds; ++seed) {
     const RunResult result = run_seed(seed, installation(), {});
@@ -23,6 +23,7 @@ TEST(Simulation, HoldsOnManySeedsAndTheyMeetEverything) {
   }
   EXPECT_EQ(tally.num_runs, kNumSeeds);
   for (size_t i = static_cast<size_t>(Outcome::kWhole); i < std::size(tally.num_calls); ++i) {
+    if (i == static_cast<size_t>(Outcome::kFailed)) continue;  // a violation
     EXPECT_GT(tally.num_calls[i], kNumSeeds / 20) << "outcome " << i;
   }
   for (int i = 0; i < kNumFaults; ++i) {
@@ -48,7 +49,7 @@ TEST(Simulation, RepeatsASeed) {
 TEST(Simulation, IsReadySoonAfterLaterStagesDied) {
   for (uint64_t seed = 100; seed < 200; ++seed) {
     for (const Fault fault : {Fault::kKillStage, Fault::kResetStage}) {
-      const RunResult result = run_seed(seed, installation(), {.only = fault});
+      const RunResult result = run_seed(seed, installation(), {.broken = Break::kNone, .only = fault});
       EXPECT_FALSE(result.violation) << "seed " << seed << " --only " << name_of(fault) << ": "
                                      << *result.violation;
       EXPECT_LT(result.tally.longest_recovery, std::chrono::seconds(3))
@@ -62,7 +63,8 @@ class BrokenSimulation : public testing::TestWithParam<BreakName> {};
 TEST_P(BrokenSimulation, IsSeenWithinTwentySeeds) {
   std::string violation;
   for (uint64_t seed = 0; seed < 20 && violation.empty(); ++seed) {
-    violation = run_seed(seed, installation(), {.broken = GetParam().which}).violation.value_or("");
+    violation =
+        run_seed(seed, installation(), {.broken = GetParam().which, .only = {}}).violation.value_or("");
   }
   EXPECT_NE(violation, "");
 }

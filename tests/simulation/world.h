@@ -101,6 +101,9 @@ class World {
   void make(Fault fault);
   void freeze(Place& place, Duration time);
   void replace(Place& place);
+  void drain(Place& place, Duration time_left);
+  void end_when_drained(Place& place, const ProcessPtr& process, Duration end_time);
+  void forget_lead(Place& place, Duration time);
   void cut(int a, int b);
   void end_faults();
 
