@@ -31,6 +31,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Side sides[2];
   Direction directions[2];
 
+  Duration extra_delay{};
+
   uint64_t id() const { return id_; }
   bool has_keepalive() const { return has_keepalive_; }
   bool open() const { return !(sides[0].ended && sides[1].ended); }
@@ -65,7 +67,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void deliver_later(int from) {
     Direction& direction = directions[from];
     direction.pumping = true;
-    network_.runtime_.after(network_.delay(), sides[1 - from].process,
+    network_.runtime_.after(network_.delay() + extra_delay, sides[1 - from].process,
                             [self = shared_from_this(), from] { self->deliver(from); });
   }
 
@@ -150,6 +152,9 @@ std::shared_ptr<End> Network::connect(const std::string& address, const std::str
                                       EndEvents events) {
   const auto connection = std::make_shared<Connection>(*this, next_id_++, service != "link");
   connections_.push_back(connection);
+  if (runtime_.chance(weather_.slow_connections)) {
+    connection->extra_delay = runtime_.between(Duration(0), weather_.max_spike);
+  }
   connection->sides[0].process = runtime_.process();
   auto end = std::make_shared<End>(connection, 0);
   end->hear(std::move(events));

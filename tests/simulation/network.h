@@ -55,6 +55,7 @@ class Network {
     Duration max_delay = std::chrono::milliseconds(1);
     double spike_probability = 0;  // of a message to take up to max_spike
     Duration max_spike = std::chrono::milliseconds(500);
+    double slow_connections = 0;  // the part of connections that are slower than others by up to max_spike
     // An end that hears nothing from a machine that is cut off or a process that is frozen gives up.
     Duration min_keepalive = std::chrono::seconds(10);
     Duration max_keepalive = std::chrono::seconds(15);

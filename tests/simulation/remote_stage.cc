@@ -9,6 +9,8 @@
 namespace octet::simulation {
 namespace {
 
+constexpr Duration kMaxCancelTime = std::chrono::milliseconds(500);
+
 // What outlives the client: events that come too late are dropped with it.
 class StageConnection : public std::enable_shared_from_this<StageConnection> {
  public:
@@ -51,10 +53,18 @@ class StageConnection : public std::enable_shared_from_this<StageConnection> {
     stream_->send(std::move(request));
   }
 
+  // What gRPC's threads have in hand may still come: now and then for some time.
   void cancel() {
     joining_ = nullptr;
-    if (!is_broken(Break::kLateResults)) stream_ = nullptr;
     cancelled_ = true;
+    if (is_broken(Break::kLateResults)) return;
+    Runtime& runtime = *Runtime::current();
+    if (!stream_ || !runtime.chance(0.1)) {
+      stream_ = nullptr;
+    } else {
+      runtime.after(runtime.between(Duration(0), kMaxCancelTime), runtime.process(),
+                    [stream = std::exchange(stream_, nullptr)] { stream->close(); });
+    }
   }
 
  private:

@@ -82,6 +82,7 @@ Network::Weather draw_weather(Draw& draw) {
   weather.max_delay =
       draw.chance(0.7) ? Duration(milliseconds(1)) : draw.time(milliseconds(1), milliseconds(50));
   weather.spike_probability = draw.chance(0.5) ? 0 : draw.part() * 0.02;
+  weather.slow_connections = draw.chance(0.5) ? 0 : draw.part() * 0.2;
   weather.max_spike = draw.time(milliseconds(10), milliseconds(1000));
   return weather;
 }
@@ -119,7 +120,7 @@ Scenario::Scenario(uint64_t drawn_from, const worker::ModelConfig& model, uint32
     faults.insert(static_cast<Fault>(draw.between(0, kNumFaults - 1)));
   num_faults = faults.empty() ? 0 : static_cast<int>(draw.between(1, 12));
   max_downtime = draw.time(milliseconds(50), milliseconds(3000));
-  if (faults.contains(Fault::kFreezeRouter) && weather.spike_probability == 0) {
+  if (faults.contains(Fault::kFreezeRouter) && weather.spike_probability + weather.slow_connections == 0) {
     pipeline.max_messages_on_the_way = draw.between(100, 1000);
   }
   max_freeze = draw.time(milliseconds(50), milliseconds(20000));

@@ -15,8 +15,10 @@ World* current_world = nullptr;
 // How long the world may take to come to rest once nothing fails any more: the longest freeze's keepalives,
 // joins and back-offs, and then all the work.
 constexpr Duration kRestTime = std::chrono::seconds(240);
-// Until all pipelines are ready: what a join may wait for its peers, and the back-offs.
-constexpr Duration kRecoveryTime = std::chrono::seconds(60);
+constexpr Duration kSlowRestTime =
+    std::chrono::seconds(900);  // where every step may wait for a slow connection
+// Until all pipelines are ready: the longest keepalive, and then what a join waits for its peers.
+constexpr Duration kRecoveryTime = std::chrono::seconds(25);
 constexpr Duration kRestPeriod = std::chrono::milliseconds(100);  // of looking whether it is
 constexpr Duration kTakeDownTime = std::chrono::seconds(600);
 
@@ -204,7 +206,8 @@ void World::end_faults() {
 }
 
 void World::await_rest(const char* after) {
-  await(kRestTime, after, [this] { return what_is_not_at_rest(); });
+  await(scenario_.weather.slow_connections > 0 ? kSlowRestTime : kRestTime, after,
+        [this] { return what_is_not_at_rest(); });
 }
 
 // what: what is still to happen, empty when all has.
@@ -273,6 +276,11 @@ void World::check_bounds() {
     if (status.scheduler.running > scenario_.engine.scheduler.max_running_sequences ||
         status.scheduler.waiting > scenario_.engine.scheduler.max_waiting_sequences) {
       checks_.violation(absl::StrCat(place->name, " runs ", status.scheduler.running, " sequences"));
+    }
+    if (status.scheduler.running + status.scheduler.waiting != status.num_sequences) {
+      checks_.violation(
+          absl::StrCat(place->name, " has ", status.scheduler.running + status.scheduler.waiting,
+                       " sequences in its scheduler and ", status.num_sequences, " that routers wait for"));
     }
   }
 }
