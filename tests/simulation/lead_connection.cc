@@ -6,12 +6,15 @@
 #include "absl/strings/str_cat.h"
 #include "base/wire_version.h"
 #include "octet/v1/pipeline.pb.h"
+#include "router/routing/merge_outputs.h"
 #include "tests/simulation/breaks.h"
 #include "tests/simulation/checks.h"
 #include "tests/simulation/network.h"
 
 namespace octet::simulation {
 namespace {
+
+constexpr Duration kMaxBusyTime = std::chrono::milliseconds(20);
 
 // Events are posted to the loop and the loop is turned, as a thread of it would.
 class NetworkLeadConnection final : public router::LeadConnection {
@@ -36,10 +39,9 @@ class NetworkLeadConnection final : public router::LeadConnection {
     submit_ = open("Submit", [this](const google::protobuf::Message& message) {
       const auto& response = static_cast<const v1::SubmitResponse&>(message);
       for (const v1::SequenceOutput& output : response.outputs()) {
-        if (output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED)
-          ended(output.sequence_id());
+        if (router::is_last(output)) ended(output.sequence_id());
       }
-      events_->on_outputs(response);
+      take_outputs(response);
     });
   }
 
@@ -85,11 +87,33 @@ class NetworkLeadConnection final : public router::LeadConnection {
                                     });
                                   },
                               .on_end =
-                                  [weak, on_loop](const std::string& reason) {
-                                    on_loop([weak, reason] {
+                                  [this, weak, on_loop](const std::string& reason) {
+                                    on_loop([this, weak, reason] {
+                                      if (const auto events = weak.lock()) tell_outputs();
                                       if (const auto events = weak.lock()) events->on_end(reason);
                                     });
                                   }});
+  }
+
+  // Now and then the loop is busy: what comes meanwhile is handled as one message, as LoopStream has it.
+  void take_outputs(const v1::SubmitResponse& response) {
+    const bool is_first = waiting_.empty();
+    waiting_.push_back(response);
+    Runtime& runtime = *Runtime::current();
+    if (!is_first) return;
+    if (!runtime.chance(0.2)) return tell_outputs();
+    runtime.after(runtime.between(Duration(0), kMaxBusyTime), runtime.process(),
+                  [this, weak = std::weak_ptr(events_)] {
+                    if (weak.expired()) return;
+                    tell_outputs();
+                    Runtime::current()->process()->poll_loop();
+                  });
+  }
+
+  void tell_outputs() {
+    if (waiting_.empty()) return;
+    const auto events = events_;  // the connection may be closed from within
+    events->on_outputs(router::in_one(std::exchange(waiting_, {})));
   }
 
   static void tamper_with_move(v1::StartSequence& sequence) {
@@ -109,6 +133,7 @@ class NetworkLeadConnection final : public router::LeadConnection {
   std::shared_ptr<Events> events_;
   std::shared_ptr<End> watch_;
   std::shared_ptr<End> submit_;
+  std::vector<v1::SubmitResponse> waiting_;
   std::unordered_map<uint64_t, std::string> keys_;  // what names a sequence everywhere
 };
 

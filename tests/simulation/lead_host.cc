@@ -104,7 +104,8 @@ class LeadHost::RouterStream final : public worker::Subscriber,
           absl::StrCat("the lead cannot read a sequence: ", std::string(sequence.status().message())));
     }
     if (is_broken(Break::kLeakSequence) && start.sequence_id() % 8 == 0) leak(*sequence);
-    if (host_.engine_.submit(subscriber_, start.sequence_id(), *std::move(sequence))) return;
+    const uint32_t interval = std::max<uint32_t>(start.output_interval_tokens(), 1);
+    if (host_.engine_.submit(subscriber_, start.sequence_id(), *std::move(sequence), interval)) return;
     worker::SequenceNews refusal;
     refusal.router_sequence_id = start.sequence_id();
     refusal.failure = overloaded("too many submissions wait", std::chrono::seconds(1));

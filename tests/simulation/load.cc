@@ -56,6 +56,7 @@ router::ValidatedRequest World::draw_request() {
   if (runtime_.chance(0.1)) request.prompt_logprobs = static_cast<uint32_t>(runtime_.between(0, 3));
   if (runtime_.chance(scenario_.many_choices))
     request.num_choices = static_cast<uint32_t>(runtime_.between(2, 4));
+  request.streamed = runtime_.chance(0.7);
   request.sampling.seed = runtime_.random()();
   request.tenant.name = absl::StrCat("tenant", runtime_.between(0, kNumTenants - 1));
   request.tenant.weight = static_cast<double>(runtime_.between(1, 3));
