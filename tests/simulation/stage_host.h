@@ -27,6 +27,7 @@ class StageHost {
   void join(const google::protobuf::Message& message, const std::shared_ptr<End>& end);
   void execute(const google::protobuf::Message& message, const std::shared_ptr<ExecuteStream>& stream);
   void close(const std::shared_ptr<ExecuteStream>& stream);
+  void repeat_late(uint64_t epoch);
   worker::Registration registration() const;
   void register_regularly();
   void register_once();
@@ -39,7 +40,7 @@ class StageHost {
   const std::unique_ptr<worker::TcpLinkListener> listener_;
   worker::StageExecutor executor_;
   uint64_t streaming_epoch_ = 0;                        // of the newest epoch's open stream; 0: none
-  std::shared_ptr<const worker::BatchPlan> last_plan_;  // kept for Break::kLatePlans
+  std::shared_ptr<const worker::BatchPlan> last_plan_;  // that came
   std::shared_ptr<End> registering_;
   uint64_t registration_number_ = 0;
 };
