@@ -24,7 +24,7 @@ constexpr const char* kFlag = "--otlp-endpoint";
 constexpr int kDefaultPort = 4317;
 constexpr int kMaxPort = 65535;
 constexpr BatchLimits kLimits{.max_waiting = 2048, .max_batch = 256, .max_delay = std::chrono::seconds(1)};
-constexpr std::chrono::seconds kExportTimeout(10);
+constexpr std::chrono::seconds kExportTimeout(5);
 constexpr std::chrono::seconds kClosingTimeout(2);
 
 }  // namespace

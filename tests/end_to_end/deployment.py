@@ -191,6 +191,13 @@ class Deployment:
             "all blocks were free", seconds)
 
 
+def make_key(tenant, **fields):
+    """An API key, and its line for --api-keys with these fields."""
+    made = subprocess.run([BIN / "octet-router", "--make-api-key", tenant], capture_output=True, text=True, check=True,
+                          timeout=REQUEST_SECONDS)
+    return made.stderr.split()[-1], json.dumps({**json.loads(made.stdout), **fields})
+
+
 def status_of(url):
     """The HTTP status, or None while nobody answers."""
     try:

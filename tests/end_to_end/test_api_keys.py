@@ -1,7 +1,5 @@
 """API keys over OpenAI's API, NeMo's and gRPC, with a real router."""
-import json
 import socket
-import subprocess
 
 import grpc
 import openai
@@ -9,18 +7,11 @@ import pytest
 import requests
 
 from end_to_end.clients import channel_to
-from end_to_end.deployment import BIN, Deployment
+from end_to_end.deployment import Deployment, make_key
 
 CHAT = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 4}
 NEMO = {"sentences": ["Hello"], "tokens_to_generate": 4, "greedy": True}
 SECONDS = 60
-
-
-def make_key(tenant, **fields):
-    """The key, and its line with these fields."""
-    made = subprocess.run([BIN / "octet-router", "--make-api-key", tenant], capture_output=True, text=True, check=True,
-                          timeout=SECONDS)
-    return made.stderr.split()[-1], json.dumps({**json.loads(made.stdout), **fields})
 
 
 @pytest.fixture(scope="module")

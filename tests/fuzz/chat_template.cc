@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "router/tokenizer/chat_template.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/nano.h"
@@ -49,15 +50,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const ChatTemplate templates[] = {
       ChatTemplate::make(octet::fuzz::nano_tokenizer(), ChatFormat::kNemotron4).value(),
       ChatTemplate::make(octet::fuzz::nano_tokenizer(), ChatFormat::kNemotronMini).value()};
-  octet::fuzz::Input input(data, size);
+  octet::fuzz::Input input(data, size);  // tools and calls are JSON that was parsed before
   const ChatTemplate& chat_template = templates[input.below(2)];
   ChatOptions options;
   options.end = static_cast<ChatOptions::End>(input.below(3));
-  if (input.flag()) options.tools.emplace_back(input.short_text());
+  if (input.flag()) options.tools.push_back(octet::replace_invalid_utf8(input.short_text()));
   std::vector<ChatMessage> messages;
   while (!input.empty()) {
     ChatMessage message{.role = role_of(input), .content = std::string(input.short_text())};
-    if (input.below(8) == 1) message.tool_calls.emplace_back(input.short_text());
+    if (input.below(8) == 1) message.tool_calls.push_back(octet::replace_invalid_utf8(input.short_text()));
     messages.push_back(std::move(message));
   }
   check(chat_template, std::move(messages), std::move(options));
