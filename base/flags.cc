@@ -102,11 +102,14 @@ struct Flags::Impl {
   std::vector<Flag> flags;
 
   void add(const std::string& name, const std::string& value_name, std::string help, Assign assign) {
-    CLI::Option* option =
-        app.add_option_function<std::string>("--" + name, [name, assign](const std::string& text) {
-          const absl::Status status = assign(text);
-          if (!status.ok()) throw CLI::ValidationError("--" + name, std::string(status.message()));
-        });
+    const auto take = [name, assign](const CLI::results_t& texts) {
+      // A file may say "name = []".
+      const absl::Status status =
+          texts.empty() ? absl::InvalidArgumentError("has no value") : assign(texts.back());
+      if (!status.ok()) throw CLI::ValidationError("--" + name, std::string(status.message()));
+      return true;
+    };
+    CLI::Option* option = app.add_option("--" + name, CLI::callback_t(take));
     option->envname(environment_name(name));
     option->type_name(value_name);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

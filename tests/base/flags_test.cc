@@ -144,6 +144,7 @@ TEST_F(FlagsTest, RefusesAFileThatIsMissingOrHoldsUnknownNamesOrBadValues) {
   EXPECT_NE(unknown.find("bogus"), std::string::npos);
   EXPECT_EQ(program_.error({"--config", config("port = 70000\n")}),
             "--port: 70000 is not in the range 0 to 65535");
+  EXPECT_EQ(program_.error({"--config", config("port = []\n")}), "--port: has no value");
 }
 
 TEST_F(FlagsTest, RefusesABadValueOfTheEnvironment) {

