@@ -1,6 +1,7 @@
 """What is done to a process while the load runs, and how it is measured."""
 import dataclasses
 import datetime
+import random
 import re
 import signal
 import time
@@ -13,6 +14,7 @@ WORKER_FLAGS = ("--step-timeout", f"{STEP_TIMEOUT_SECONDS}s", "--join-timeout", 
                 "--simulated-step-time", "3ms")
 ROUTER_FLAGS = ("--pipeline-timeout", f"{STEP_TIMEOUT_SECONDS}s", "--drain-timeout", "5s")
 WAIT_SECONDS = 60
+SEED = 1
 
 
 @dataclasses.dataclass
@@ -46,6 +48,8 @@ class Scene:
 
     def __init__(self, cluster, requests, clients):
         self.cluster, self.requests, self.clients = cluster, requests, clients
+        self.load = None  # while one runs
+        self.draw = random.Random(SEED)
 
     def noticed_since(self, moment, target):
         """When the first log line that tells of the target's end was written, after the moment."""
@@ -98,22 +102,39 @@ class Scene:
             self.terminate(name)
             self.cluster.wait_until_ready()
 
-    def is_only_lead(self, target):
-        """Newcomers are refused while it is gone, and told when to come again."""
-        return self.cluster.leads == [target]
+    def at_random(self, _):
+        """One worker after the other, drawn with its fault, until most of the load is done."""
+        num_faults = 0
+        while self.load.num_done() < self.requests * 9 // 10:
+            fault = self.draw.choice([self.kill, self.kill, self.terminate, self.pause])
+            fault(self.draw.choice(self.cluster.workers))
+            num_faults += 1
+            self.cluster.wait_until_ready()
+            time.sleep(self.draw.uniform(0, 0.5))
+        return f": {num_faults} faults"
+
+    def pause(self, target):
+        """For less or more than the others take to notice."""
+        with self.cluster.stopped(target):
+            time.sleep(self.draw.uniform(0.5, 1.5) * STEP_TIMEOUT_SECONDS)
+
+    def may_ask_again(self, do, target):
+        """Routers lose their streams; without a lead newcomers are refused, and told when to come again."""
+        return do == self.roll or "router" in target or self.cluster.leads == [target]
 
     def play(self, what, do, target=""):
         """Does it after a third of the load; `do` is one of the methods above."""
         cluster = self.cluster
         moves = cluster.router_metric("octet_moves_total")
-        epochs = sum(cluster.metric(lead, "octet_epochs_ended_total") for lead in cluster.leads)
+        epochs = self.epochs_ended()
         targets = [cluster.target(i) for i in range(cluster.num_routers)]
         with Load(targets, vocabulary(cluster.model), self.requests, self.clients,
-                  may_ask_again=not target or "router" in target or self.is_only_lead(target)) as load:
+                  may_ask_again=self.may_ask_again(do, target)) as load:
+            self.load = load
             watched = cluster.processes[next(name for name in cluster.routers if name != target)]
             watched.wait_until(lambda: load.num_done() >= self.requests // 3, "a third was done", WAIT_SECONDS * 10)
             moment = time.time()
-            do(target)
+            what += do(target) or ""
             end = time.time() + 1
             finished_before = load.is_done()
         assert not finished_before, f"{what}: the load was over before the fault was; ask for more requests"
@@ -124,7 +145,10 @@ class Scene:
         cluster.wait_until_blocks_are_free()
         return Result(what, load.tally, detected, load.longest_gap(moment, end) * 1000,
                       int(max(cluster.router_metric("octet_moves_total") - moves, 0)),
-                      int(max(sum(cluster.metric(lead, "octet_epochs_ended_total") for lead in cluster.leads) - epochs, 0)))
+                      int(max(self.epochs_ended() - epochs, 0)))
+
+    def epochs_ended(self):
+        return sum(self.cluster.metric(lead, "octet_epochs_ended_total") for lead in self.cluster.leads)
 
     def faults(self):
         """(what, method, target) of every row."""
@@ -137,6 +161,7 @@ class Scene:
             yield f"{name}: SIGTERM", self.terminate, target
         if self.cluster.num_pipelines > 1:
             yield "every pipeline and router in turn: SIGTERM", self.roll, ""
+            yield "workers at random, kill -9, SIGSTOP or SIGTERM", self.at_random, ""
 
 
 def simulated_cluster(folder, model, pipelines=2):
