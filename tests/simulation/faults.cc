@@ -53,6 +53,14 @@ void World::make(Fault fault) {
       return with(Kind::kRouter, [&](Place& place) { network_.break_one(place.machine); });
     case Fault::kDrainLead:
       return with(Kind::kLead, [&](Place& place) { drain(place, time); });
+    case Fault::kDrainRouter:
+      return with(Kind::kRouter, [&](Place& place) { drain(place, time); });
+    case Fault::kFailStep:
+      return with_stage([](HashStage& stage) { stage.fail_next_step(); });
+    case Fault::kSlowStage:
+      return with_stage([time, factor = static_cast<double>(runtime_.between(2, 100))](HashStage& stage) {
+        stage.slow_down(factor, now() + time);
+      });
     case Fault::kForgetLead:
       return with(Kind::kRouter, [&](Place& place) { forget_lead(place, time); });
     case Fault::kLeap: {
@@ -61,6 +69,16 @@ void World::make(Fault fault) {
       return;
     }
   }
+}
+
+// Of any lead or later stage, on a fiber of its process.
+void World::with_stage(const std::function<void(HashStage&)>& f) {
+  Place& place = *places_[runtime_.between(0, places_.size() - 1)];
+  if (!place.process || place.kind == Kind::kRouter) return;
+  runtime_.after(Duration(0), place.process, [&place, f] {
+    if (place.lead) f(place.lead->stage());
+    if (place.later_stage) f(place.later_stage->stage());
+  });
 }
 
 void World::freeze(Place& place, Duration time) {
@@ -75,16 +93,19 @@ void World::freeze(Place& place, Duration time) {
 
 // Then the process ends, and is started again.
 void World::drain(Place& place, Duration time_left) {
+  if (std::exchange(place.draining, true)) return;
   runtime_.after(Duration(0), place.process, [&place, time_left] {
     if (place.lead) place.lead->drain(time_left);
+    if (place.router) place.router->drain();
   });
   end_when_drained(place, place.process, runtime_.time() + time_left);
 }
 
 void World::end_when_drained(Place& place, const ProcessPtr& process, Duration end_time) {
   if (place.process != process) return;
-  const bool drained = place.lead && place.lead->status().state == worker::PipelineState::kDraining &&
-                       place.lead->status().num_sequences == 0;
+  const bool lead_drained = place.lead && place.lead->status().state == worker::PipelineState::kDraining &&
+                            place.lead->status().num_sequences == 0;
+  const bool drained = lead_drained || (place.router && place.router->num_requests() == 0);
   if (drained || runtime_.time() >= end_time) return end_and_restart(place, false);
   runtime_.after(std::chrono::milliseconds(20), nullptr,
                  [this, &place, process, end_time] { end_when_drained(place, process, end_time); });

@@ -103,7 +103,9 @@ absl::Status HashStage::run(const BatchPlan& plan, worker::StepResult& result) {
     return status;
   }
   if (absl::Status status = receive(plan.step, digest); !status.ok()) return status;
-  wait(pipeline_.step_time + pipeline_.token_time * input_.model.num_rows());
+  if (std::exchange(fails_, false)) return absl::InternalError("the device has failed");
+  const Duration time = pipeline_.step_time + pipeline_.token_time * input_.model.num_rows();
+  wait(now() < slow_until_ ? std::chrono::duration_cast<Duration>(time * slowness_) : time);
   if (absl::Status status = failure(); !status.ok()) return status;
   for (const worker::SequenceId id : plan.released) sequences_.erase(id);
   for (const AdmittedSequence& sequence : plan.admitted) admit(sequence);

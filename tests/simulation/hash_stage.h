@@ -43,6 +43,14 @@ class HashStage final : public worker::PipelineStage {
   worker::StepResult execute(const worker::BatchPlan& plan) override;
   void abort_epoch() override;
 
+  // The next step is an error.
+  void fail_next_step() { fails_ = true; }
+  // Until then steps take `factor` times as long.
+  void slow_down(double factor, Time until) {
+    slowness_ = factor;
+    slow_until_ = until;
+  }
+
  private:
   struct Sequence {
     uint64_t name = 0;
@@ -82,6 +90,9 @@ class HashStage final : public worker::PipelineStage {
   std::vector<uint64_t> cache_;  // [num_blocks * block_size]
   uint64_t last_step_ = 0;
   bool has_stepped_ = false;
+  bool fails_ = false;
+  double slowness_ = 1;
+  Time slow_until_;
   worker::StageLinks links_;
 
   mutable std::mutex mutex_;

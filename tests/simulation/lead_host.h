@@ -22,6 +22,7 @@ class LeadHost {
   ~LeadHost();
 
   worker::EngineStatus status() const { return engine_.status(); }
+  HashStage& stage() { return stage_; }
   // Takes nothing new; what is left then ends with the process.
   void drain(Duration time_left) { engine_.drain(now() + time_left); }
 

@@ -30,6 +30,7 @@ class RouterHost {
   void cancel(router::GenerationId id);
 
   size_t num_requests() const { return generator_.num_requests(); }
+  void drain() { generator_.drain(); }
   size_t num_ready() const { return pool_.num_ready(); }
   // Which of its limits it is past now, if it is past one; at_rest: it should have nothing at all.
   std::string exceeded(bool at_rest);

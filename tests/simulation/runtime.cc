@@ -84,11 +84,11 @@ const ProcessPtr& Runtime::process() const {
   return running_ == nullptr ? none : running_->process;
 }
 
-Time Runtime::process_time() const {
+Time Runtime::process_time(const Process* process) const {
   Duration shown = time_ + kClockBase;
-  if (const ProcessPtr& self = process()) {
-    shown += self->clock_offset +
-             Duration(std::llround(static_cast<double>(time_.count()) * self->clock_drift_ppm * 1e-6));
+  if (process != nullptr) {
+    shown += process->clock_offset +
+             Duration(std::llround(static_cast<double>(time_.count()) * process->clock_drift_ppm * 1e-6));
   }
   return Time(shown);
 }

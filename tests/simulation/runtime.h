@@ -47,8 +47,9 @@ class Runtime {
 
   // The world's clock, which no process sees.
   Duration time() const { return time_; }
-  // What the clock of the process shows that runs now.
-  Time process_time() const;
+  // What the clock of the process shows that runs now, or of another one.
+  Time process_time() const { return process_time(process().get()); }
+  Time process_time(const Process* process) const;
 
   std::mt19937_64& random() { return random_; }
   // In [low, high].

@@ -91,9 +91,9 @@ Network::Weather draw_weather(Draw& draw) {
 
 std::string_view name_of(Fault fault) {
   static constexpr std::string_view kNames[kNumFaults] = {
-      "kill-router", "kill-lead",    "kill-stage",    "lose-machine", "freeze-router",
-      "freeze-lead", "freeze-stage", "replace-stage", "cut-stage",    "cut-router",
-      "reset-stage", "reset-router", "leap",          "drain-lead",   "forget-lead"};
+      "kill-router",  "kill-lead",     "kill-stage",   "lose-machine", "freeze-router", "freeze-lead",
+      "freeze-stage", "replace-stage", "cut-stage",    "cut-router",   "reset-stage",   "reset-router",
+      "leap",         "drain-lead",    "drain-router", "fail-step",    "slow-stage",    "forget-lead"};
   return kNames[static_cast<size_t>(fault)];
 }
 

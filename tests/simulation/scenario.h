@@ -28,9 +28,12 @@ enum class Fault {
   kResetRouter,   // one between a router and a lead
   kLeap,          // a clock leaps ahead
   kDrainLead,     // SIGTERM: it ends when it has no work, or its time is up
+  kDrainRouter,   // the same
+  kFailStep,      // a stage cannot compute its next step
+  kSlowStage,     // a stage takes many times as long, for some time
   kForgetLead,    // a router is told not to use a pipeline, for some time
 };
-inline constexpr int kNumFaults = 15;
+inline constexpr int kNumFaults = 18;
 std::string_view name_of(Fault fault);
 
 struct Scenario {

@@ -19,6 +19,7 @@ class StageHost {
   StageHost(const PipelineShape& pipeline, int stage, const std::string& lead_address);
   ~StageHost();
 
+  HashStage& stage() { return stage_; }
   bool in_service() const { return streaming_epoch_ != 0 && streaming_epoch_ == executor_.last_epoch(); }
 
  private:

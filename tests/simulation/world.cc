@@ -19,6 +19,8 @@ constexpr Duration kSlowRestTime =
     std::chrono::seconds(900);  // where every step may wait for a slow connection
 // Until all pipelines are ready: the longest keepalive, and then what a join waits for its peers.
 constexpr Duration kRecoveryTime = std::chrono::seconds(25);
+// The generator's grace for leads that do not end what is past its deadline.
+constexpr Duration kMostPastDeadline = std::chrono::milliseconds(1200);
 constexpr Duration kRestPeriod = std::chrono::milliseconds(100);  // of looking whether it is
 constexpr Duration kTakeDownTime = std::chrono::seconds(600);
 
@@ -141,6 +143,7 @@ void World::start(Place& place) {
   process->clock_offset = runtime_.between(Duration(0), Duration(std::chrono::hours(100)));
   process->clock_drift_ppm = static_cast<double>(runtime_.between(0, 200)) - 100;
   ++place.num_lives;
+  place.draining = false;
   place.process = process;
   runtime_.after(Duration(0), process, [this, &place] {
     checks_.trace("starts");
@@ -231,6 +234,7 @@ std::string World::what_is_not_ready() {
   for (const auto& place : places_) {
     if (!place->router && !place->lead && !place->later_stage)
       return absl::StrCat(place->name, " is not there");
+    if (place->draining) return absl::StrCat(place->name, " is draining");
     if (place->lead && place->lead->status().state != worker::PipelineState::kReady) {
       return absl::StrCat(place->name, " is not ready");
     }
@@ -266,6 +270,14 @@ std::string World::what_is_not_at_rest() {
 
 // What no moment may exceed.
 void World::check_bounds() {
+  for (const Running& running : calls_) {
+    const Time deadline = running.call->request().deadline;
+    if (running.call->outcome() != Outcome::kRunning || deadline == kNoDeadline || running.router->frozen)
+      continue;
+    if (runtime_.process_time(running.router.get()) > deadline + kMostPastDeadline) {
+      checks_.violation(absl::StrCat("request ", running.call->name(), " goes on after its deadline"));
+    }
+  }
   for (const auto& place : places_) {
     if (place->router) {
       const std::string exceeded = place->router->exceeded(false);

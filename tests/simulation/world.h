@@ -79,6 +79,7 @@ class World {
     int pipeline = 0;
     int stage = 0;
     int num_lives = 0;
+    bool draining = false;
     ProcessPtr process;  // null while there is none
     std::unique_ptr<RouterHost> router;
     std::unique_ptr<LeadHost> lead;
@@ -99,6 +100,7 @@ class World {
 
   void plan_faults();
   void make(Fault fault);
+  void with_stage(const std::function<void(HashStage&)>& f);
   void freeze(Place& place, Duration time);
   void replace(Place& place);
   void drain(Place& place, Duration time_left);
