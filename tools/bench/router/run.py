@@ -2,7 +2,9 @@
 """What the router costs: octet-router alone on one core; on another a simulated lead, which answers at once, and octet-bench,
 which compares every answer. Prompts are text of about 1 KiB with a shared beginning, answers 64 tokens at most.
 
-usage: tools/bench/router/run.py [--bin build/release/bin] [--connections 1,64,256] [--requests 4000]
+usage: tools/bench/router/run.py [--bin build/release/bin] [--connections 1,64,256] [--requests 4000] [--step-time 5ms]
+With a step time the lead takes that long for a step, as a model does, and the router is never behind: every token has an event
+of its own. Without, tokens that came together are one event.
 Prints a table: requests and streamed tokens a second, the router's CPU time for each, latencies, resident memory.
 """
 import argparse
@@ -90,13 +92,15 @@ def main():
     parser.add_argument("--bin", default=ROOT / "build" / "release" / "bin", type=pathlib.Path)
     parser.add_argument("--connections", default="1,64,256")
     parser.add_argument("--requests", default=4000, type=int)
+    parser.add_argument("--step-time", default="0ms")
     options = parser.parse_args()
     router_cpu, other_cpu = sorted(os.sched_getaffinity(0))[:2]
     folder = pathlib.Path(tempfile.mkdtemp())
     try:
         common = ["--host", "127.0.0.1", "--metrics-port", 0]
         lead, lead_ports = start(folder, "lead", other_cpu, [
-            options.bin / "octet-worker", "--model", NANO, "--backend", "simulated", "--port", 0, "--link-port", 0, *common])
+            options.bin / "octet-worker", "--model", NANO, "--backend", "simulated",
+            "--simulated-step-time", options.step_time, "--port", 0, "--link-port", 0, *common])
         router, ports = start(folder, "router", router_cpu, [
             options.bin / "octet-router", "--tokenizer", NANO / "tokenizer.model", "--pipeline", f"127.0.0.1:{lead_ports['port']}",
             "--grpc-port", 0, "--http-port", 0, *common])
