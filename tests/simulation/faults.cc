@@ -1,8 +1,15 @@
 // The faults of a run.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "tests/simulation/world.h"
 
 namespace octet::simulation {
+namespace {
+
+constexpr Duration kMaxDrainTime = std::chrono::seconds(10);
+
+}  // namespace
 
 void World::plan_faults() {
   const std::vector<Fault> kinds(scenario_.faults.begin(), scenario_.faults.end());
@@ -52,9 +59,9 @@ void World::make(Fault fault) {
     case Fault::kResetRouter:
       return with(Kind::kRouter, [&](Place& place) { network_.break_one(place.machine); });
     case Fault::kDrainLead:
-      return with(Kind::kLead, [&](Place& place) { drain(place, time); });
+      return with(Kind::kLead, [&](Place& place) { drain(place, std::min(time, kMaxDrainTime)); });
     case Fault::kDrainRouter:
-      return with(Kind::kRouter, [&](Place& place) { drain(place, time); });
+      return with(Kind::kRouter, [&](Place& place) { drain(place, std::min(time, kMaxDrainTime)); });
     case Fault::kFailStep:
       return with_stage([](HashStage& stage) { stage.fail_next_step(); });
     case Fault::kSlowStage:

@@ -153,7 +153,7 @@ std::shared_ptr<End> Network::connect(const std::string& address, const std::str
   const auto connection = std::make_shared<Connection>(*this, next_id_++, service != "link");
   connections_.push_back(connection);
   if (runtime_.chance(weather_.slow_connections)) {
-    connection->extra_delay = runtime_.between(Duration(0), weather_.max_spike);
+    connection->extra_delay = runtime_.between(Duration(0), weather_.max_slowness);
   }
   connection->sides[0].process = runtime_.process();
   auto end = std::make_shared<End>(connection, 0);

@@ -55,7 +55,8 @@ class Network {
     Duration max_delay = std::chrono::milliseconds(1);
     double spike_probability = 0;  // of a message to take up to max_spike
     Duration max_spike = std::chrono::milliseconds(500);
-    double slow_connections = 0;  // the part of connections that are slower than others by up to max_spike
+    double slow_connections = 0;  // the part of connections that are slower than others
+    Duration max_slowness = std::chrono::milliseconds(300);
     // An end that hears nothing from a machine that is cut off or a process that is frozen gives up.
     Duration min_keepalive = std::chrono::seconds(10);
     Duration max_keepalive = std::chrono::seconds(15);
