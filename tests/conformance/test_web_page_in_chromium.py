@@ -7,7 +7,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from end_to_end.clients import text_of
 
-SECONDS = 20
+SECONDS = 60
 GIBBERISH = {"Temperature": "100", "Seed": "18"}  # with this seed it goes on for 2951 tokens
 PHONE = {"width": 360, "height": 640}
 # Notes each text that elements have had.
