@@ -1,6 +1,7 @@
 """octet-bench against a real deployment: every API gives right answers under load, and a wrong one is told."""
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +52,11 @@ def test_prints_the_step_overhead_and_memory(deployment):
     assert result.returncode == 0, result.stdout + result.stderr
     assert "octet_step_overhead_seconds" in result.stdout
     assert f"octet-worker ({lead.pid})" in result.stdout
+
+
+def test_two_routers_and_three_pipelines_answer_every_api_rightly():
+    figures = subprocess.run([sys.executable, ROOT / "tools" / "bench" / "router" / "figures.py", "cluster", "--requests", "300",
+                              "--bin", BIN], text=True, capture_output=True, timeout=240)
+    assert figures.returncode == 0, figures.stdout + figures.stderr
+    rows = [line.split(" | ") for line in figures.stdout.splitlines() if "300 | 300 | 0 | 0" in line]
+    assert len(rows) == 6

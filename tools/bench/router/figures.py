@@ -2,17 +2,17 @@
 """What clients notice of a router, with simulated pipelines behind it and every answer compared: one command for each figure, which
 prints its rows.
 
-usage: tools/bench/router/figures.py latency|memory|overload|neighbour|flood|cluster [--bin build/release/bin]
+usage: tools/bench/router/figures.py latency|memory|overload|neighbour|flood|cluster [--requests N] [--bin build/release/bin]
 
   latency     what a router adds to a direct call of the lead, over gRPC, one call after the other (needs .venv's grpcio)
   memory      resident memory over 200,000 requests of 64 clients
   overload    requests at 1, 2 and 10 times what the pipeline takes
   neighbour   a tenant that sends half its share of a pipeline, beside one that sends 1, 2 and 50 times its own
   flood       running streams beside a flood of prompts of 2,000 tokens
-  cluster     two routers before three pipelines, under three APIs at once
+  cluster     two routers before three pipelines, under three APIs at once: 6 times 20,000 requests
 
-Paces are far below what router and load need, so that a busy machine moves overload, neighbour and flood little; latency wants a
-quiet one.
+Pipelines of overload, neighbour and flood are paced, far below what router and load can do, so that a busy machine moves them
+little (`nice -n -15` helps); latency wants a quiet one.
 """
 import argparse
 import asyncio
@@ -32,11 +32,14 @@ import urllib.request
 
 from run import MAX_TOKENS, NANO, ROOT, ask, resident_mib, start, write_prompts
 
-SHORT, LONG = "prompts.jsonl", "long.jsonl"
-LONG_TOKENS, NUM_LONG = 2000, 512
-SLOTS = 32
-OVERLOAD_PACE = ("--simulated-step-time", "10ms", "--max-sequences", SLOTS)
-NEIGHBOUR_PACE = ("--simulated-step-time", "25ms", "--max-sequences", SLOTS)
+SHORT, VARIED, LONG = "prompts.jsonl", "varied.jsonl", "long.jsonl"
+LONG_TOKENS, NUM_LONG = 2000, 96  # more than the prefix cache holds
+SECONDS = 60  # of each load of overload, neighbour and flood
+SLOTS = 64
+# About 45 answers a second, of 1 to 256 tokens: answers of one length that began together would end together, again and again.
+VARIED_TOKENS, VARIED_MEAN, STEP_SECONDS = 256, 110, 0.012
+PACE = ("--simulated-step-time", f"{1000 * STEP_SECONDS:.0f}ms", "--max-sequences", SLOTS)
+RAMP_SECONDS, FULL_SECONDS = 5, 20
 # About that of 340B on eight GPUs, so that a whole chunk of a prompt takes as long as a step without one.
 FLOOD_PACE = ("--simulated-step-time", "17.5ms", "--simulated-token-time", "0.07ms")
 
@@ -58,8 +61,8 @@ class Bench:
 
     def lead(self, *flags):
         return self.start("lead", self.other_cpu, [
-            self.bin / "octet-worker", "--model", NANO, "--backend", "simulated", "--host", "127.0.0.1", "--port", 0, "--link-port", 0,
-            "--metrics-port", 0, *flags])
+            self.bin / "octet-worker", "--model", NANO, "--backend", "simulated", "--host", "127.0.0.1", "--port", 0,
+            "--link-port", 0, "--metrics-port", 0, *flags])
 
     def router(self, leads, *flags):
         pipelines = ",".join(f"127.0.0.1:{ports['port']}" for _, ports in leads)
@@ -75,11 +78,17 @@ class Bench:
         self.processes.clear()
 
     def write_prompts(self):
-        """With the answers of a lead that answers at once; they depend on the prompt only."""
+        """Short ones with the answers of a lead that answers at once, which depend on the prompt only; and long ones, each with a
+        beginning of its own."""
         _, ports = self.router([self.lead()])
         write_prompts(self.folder / SHORT, ports["http_port"], model_of(ports))
-        lines = (self.folder / SHORT).read_text(encoding="utf-8").splitlines()
-        words = json.loads(lines[0])["prompt"].split()
+        prompts = [json.loads(line)["prompt"] for line in (self.folder / SHORT).read_text(encoding="utf-8").splitlines()]
+        with open(self.folder / VARIED, "w", encoding="utf-8") as file:
+            for prompt in prompts:
+                body = {"prompt": prompt, "max_tokens": VARIED_TOKENS, "temperature": 0}
+                text = ask(ports["http_port"], body)["choices"][0]["text"]
+                file.write(json.dumps({"prompt": prompt, "expected": text, "max_tokens": VARIED_TOKENS}) + "\n")
+        words = prompts[0].split()
         with open(self.folder / LONG, "w", encoding="utf-8") as file:
             for i in range(NUM_LONG):
                 text = " ".join([f"{i}", *(words[(i + j) % len(words)] for j in range(LONG_TOKENS))])
@@ -181,7 +190,7 @@ async def time_calls(bench, lead_ports, router_ports, rounds):
         return whole, first
 
 
-def latency(bench, rounds=1500):
+def latency(bench, rounds=500):
     """The same client, the same number of messages: a stream for each call, to the router and to the lead in turn."""
     lead = bench.lead()
     _, ports = bench.router([lead])
@@ -205,9 +214,17 @@ def memory(bench, requests=200_000):
     row(f"{requests:,}", f"{idle:.1f}", f"{early:.1f}", f"{final:.1f}", f"{100 * (final / early - 1):+.1f} %")
 
 
-def capacity(bench, ports, key=None):
-    """Requests a second that are answered while more wait than run."""
-    return bench.load(ports, "--clients", 4 * SLOTS, "--requests", 40 * SLOTS, key=key)()["answers_per_second"]
+def capacity(bench, lead_ports, ports, key=None):
+    """Requests a second that the pipeline ends while it is full."""
+    per_second = 3 * SLOTS / (VARIED_MEAN * STEP_SECONDS)  # about three times as many as it takes
+    load = bench.load(ports, "--rate", per_second, "--requests", int(per_second * (2 * RAMP_SECONDS + FULL_SECONDS)),
+                      prompts=VARIED, key=key)
+    time.sleep(RAMP_SECONDS)
+    before = metric(lead_ports, "octet_sequences_ended_total")
+    time.sleep(FULL_SECONDS)
+    ended = metric(lead_ports, "octet_sequences_ended_total") - before
+    load()
+    return ended / FULL_SECONDS
 
 
 def make_keys(bench, *tenants):
@@ -222,28 +239,32 @@ def make_keys(bench, *tenants):
     return keys, path
 
 
-def overload(bench, seconds=60):
-    _, ports = bench.router([bench.lead(*OVERLOAD_PACE)], "--pipeline-max-sequences", SLOTS, "--max-queue-wait", "250ms")
-    rate = capacity(bench, ports)
+def overload(bench):
+    lead = bench.lead(*PACE)
+    _, ports = bench.router([lead], "--pipeline-max-sequences", SLOTS, "--max-queue-wait", "500ms")
+    rate = capacity(bench, lead[1], ports)
     head("load", "requests/s", "answered", "refused", "TTFT p50, ms", "TTFT p99, ms", "refusal p99, ms", "goodput, tokens/s")
     for times in (1, 2, 10):
-        result = bench.load(ports, "--rate", times * rate, "--requests", int(times * rate * seconds))()
+        result = bench.load(ports, "--rate", times * rate, "--requests", int(times * rate * SECONDS), prompts=VARIED)()
         assert not result["wrong"] and result["verified"] + result["failed"] == result["requests"]
         assert set(result["failures"]) <= {"http 429"}, result["failures"]
         row(f"{times} x", f"{times * rate:.0f}", result["verified"], result["failed"], ms(result, "ttft_seconds", "p50"),
             ms(result, "ttft_seconds", "p99"), ms(result, "refusal_seconds", "p99"), f"{result['output_tokens_per_second']:.0f}")
 
 
-def neighbour(bench, seconds=80):
+def neighbour(bench):
     keys, path = make_keys(bench, "light", "heavy")
-    _, ports = bench.router([bench.lead(*NEIGHBOUR_PACE)], "--pipeline-max-sequences", SLOTS, "--api-keys", path)
-    rate = capacity(bench, ports, keys["heavy"])
-    head("the other tenant sends", "requests/s", "it is answered", "TTFT p50, ms", "TTFT p99, ms", "this tenant's TTFT p50, ms", "p99, ms")
+    lead = bench.lead(*PACE)
+    _, ports = bench.router([lead], "--pipeline-max-sequences", SLOTS, "--api-keys", path, "--max-queue-wait", "5s")
+    rate = capacity(bench, lead[1], ports, keys["heavy"])
+    head("the other tenant sends", "requests/s", "it is answered", "its TTFT p50, ms", "p99, ms", "this tenant's TTFT p50, ms", "p99, ms")
     for times in (0, 1, 2, 50):
         heavy = None
         if times:
-            heavy = bench.load(ports, "--rate", times * rate / 2, "--requests", int(times * rate / 2 * seconds), key=keys["heavy"])
-        light = bench.load(ports, "--rate", rate / 4, "--requests", int(rate / 4 * seconds), key=keys["light"])()
+            heavy = bench.load(ports, "--rate", times * rate / 2, "--requests", int(times * rate / 2 * SECONDS),
+                               prompts=VARIED, key=keys["heavy"])
+        light = bench.load(ports, "--rate", rate / 4, "--requests", int(rate / 4 * SECONDS), prompts=VARIED,
+                           key=keys["light"])()
         other = heavy() if heavy else {}
         assert not light["wrong"] and not light["failed"], light
         row(f"{times} x its share" if times else "nothing", f"{times * rate / 2:.0f}", other.get("verified", "-"),
@@ -251,17 +272,17 @@ def neighbour(bench, seconds=80):
             ms(light, "ttft_seconds", "p99"))
 
 
-def flood(bench, seconds=60):
+def flood(bench):
     """Twice as many long prompts as the pipeline can compute, of another tenant."""
     keys, path = make_keys(bench, "streams", "flood")
     _, ports = bench.router([bench.lead(*FLOOD_PACE)], "--api-keys", path, "--max-queue-wait", "5s",
-                            "--pipeline-max-prompt-tokens", 512)
+                            "--pipeline-max-prompt-tokens", 512)  # twice a micro-batch
     head("beside", "ITL p50, ms", "ITL p99, ms", "TTFT p50, ms", "TTFT p99, ms", "long prompts answered", "refused")
     for rate in (0, 7):
         long = None
         if rate:
-            long = bench.load(ports, "--rate", rate, "--requests", rate * seconds, prompts=LONG, key=keys["flood"])
-        result = bench.load(ports, "--clients", 8, "--requests", 8 * seconds // 4, key=keys["streams"])()
+            long = bench.load(ports, "--rate", rate, "--requests", rate * SECONDS, prompts=LONG, key=keys["flood"])
+        result = bench.load(ports, "--clients", 8, "--requests", 8 * SECONDS // 4, key=keys["streams"])()
         assert not result["wrong"] and not result["failed"], result
         other = long() if long else None
         assert other is None or set(other["failures"]) <= {"http 429"}, other["failures"]
@@ -291,12 +312,13 @@ FIGURES = {figure.__name__: figure for figure in (latency, memory, overload, nei
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("figure", choices=FIGURES)
+    parser.add_argument("--requests", type=int, help="of memory, and of each load of cluster")
     parser.add_argument("--bin", default=ROOT / "build" / "release" / "bin", type=pathlib.Path)
     options = parser.parse_args()
     bench = Bench(options.bin)
     try:
         bench.write_prompts()
-        FIGURES[options.figure](bench)
+        FIGURES[options.figure](bench, *([options.requests] if options.requests else []))
     finally:
         bench.end()
         shutil.rmtree(bench.folder, ignore_errors=True)
