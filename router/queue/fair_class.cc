@@ -17,13 +17,13 @@ double share(size_t num_requests, uint64_t num_tokens, double weight, const Queu
 
 void FairClass::add(const QueuedRequest& request, uint64_t arrival) {
   OCTET_CHECK(request.weight > 0, "weight ", request.weight);
-  const auto entry = accounts_.try_emplace(request.tenant).first;
+  const auto [entry, is_new] = accounts_.try_emplace(request.tenant);
   Account& account = entry->second;
   account.weight = request.weight;
   if (account.waiting.empty()) {
-    if (!by_counter_.empty()) {
-      account.counter = std::max(account.counter, (*by_counter_.begin())->second.counter);
-    }
+    const double least = by_counter_.empty() ? account.counter : (*by_counter_.begin())->second.counter;
+    account.comes_back = !is_new && account.counter < least;
+    account.counter = std::max(account.counter, least);
     account.since = arrival;
     by_counter_.insert(&*entry);
   }
@@ -51,6 +51,7 @@ void FairClass::charge(const std::string& tenant, double num_tokens) {
   if (entry == accounts_.end()) return;
   const bool waits = by_counter_.erase(&*entry) > 0;
   entry->second.counter += num_tokens / entry->second.weight;
+  entry->second.comes_back = false;
   if (waits) by_counter_.insert(&*entry);
 }
 

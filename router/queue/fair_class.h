@@ -79,14 +79,19 @@ class FairClass {
   struct Account {
     double counter = 0;  // tokens over weight
     double weight = 1;
+    // It waits again, with less than the least of those that waited, which it was lifted to. It goes before
+    // them, or one that seldom comes would always wait for one that always waits. Not a new one: there may be
+    // any number.
+    bool comes_back = false;
     uint64_t since = 0;  // the arrival with which it began to wait
     std::set<Place> waiting;
     uint64_t num_tokens = 0;  // of those
+    auto order() const { return std::tuple(counter, !comes_back, since); }
   };
   using Accounts = std::map<std::string, Account>;
   struct ByCounter {
     bool operator()(const Accounts::value_type* a, const Accounts::value_type* b) const {
-      return std::tie(a->second.counter, a->second.since) < std::tie(b->second.counter, b->second.since);
+      return a->second.order() < b->second.order();
     }
   };
 

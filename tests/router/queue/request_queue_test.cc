@@ -91,6 +91,15 @@ TEST_F(RequestQueueTest, WhoeverWasAwayHasNoCredit) {
   EXPECT_THAT(drain(), ElementsAre(5, 20, 6, 21, 7, 22, 8, 23, 9, 24));
 }
 
+TEST_F(RequestQueueTest, WhoeverComesBackGoesBeforeWhoAlwaysWaits) {
+  push(20, {.tenant = "seldom"});
+  for (QueuedId id = 0; id < 9; ++id) push(id, {.tenant = "steady"});
+  for (int i = 0; i < 4; ++i) queue().pop(now_);  // 20, 0, 1, 2
+  push(21, {.tenant = "seldom"});
+  push(22, {.tenant = "seldom"});
+  EXPECT_THAT(drain(), ElementsAre(21, 3, 4, 22, 5, 6, 7, 8));
+}
+
 TEST_F(RequestQueueTest, NewTenantsDoNotOvertakeOneThatWaitsForEver) {
   push(1, {.tenant = "z"});
   push(2, {.tenant = "z"});
