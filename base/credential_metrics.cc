@@ -1,18 +1,18 @@
 #include "base/credential_metrics.h"
 
+#include <algorithm>
+
 namespace octet {
 
-CredentialMetrics::CredentialMetrics(prometheus::Registry& registry, std::shared_ptr<TlsFiles> public_files,
-                                     std::shared_ptr<TlsFiles> cluster_files) {
-  if (public_files == nullptr && cluster_files == nullptr) return;
+CredentialMetrics::CredentialMetrics(prometheus::Registry& registry, const std::vector<Files>& all) {
+  if (std::all_of(all.begin(), all.end(), [](const Files& each) { return each.files == nullptr; })) return;
   auto& family = prometheus::BuildGauge()
                      .Name("octet_tls_certificate_expiry_timestamp_seconds")
                      .Help("When the certificate in use expires, as Unix time.")
                      .Register(registry);
-  if (public_files != nullptr)
-    gauges_.emplace_back(std::move(public_files), &family.Add({{"certificate", "public"}}));
-  if (cluster_files != nullptr)
-    gauges_.emplace_back(std::move(cluster_files), &family.Add({{"certificate", "cluster"}}));
+  for (const auto& [certificate, files] : all) {
+    if (files != nullptr) gauges_.emplace_back(files, &family.Add({{"certificate", certificate}}));
+  }
   update();
 }
 

@@ -12,13 +12,15 @@
 
 namespace octet {
 
-// octet_tls_certificate_expiry_timestamp_seconds{certificate}: Unix time; certificate = public | cluster,
-// those that the process has.
+// octet_tls_certificate_expiry_timestamp_seconds{certificate}: Unix time; certificate = public | metrics |
+// cluster, those that the process has.
 class CredentialMetrics {
  public:
-  // Null: not given.
-  CredentialMetrics(prometheus::Registry& registry, std::shared_ptr<TlsFiles> public_files,
-                    std::shared_ptr<TlsFiles> cluster_files);
+  struct Files {
+    const char* certificate;
+    std::shared_ptr<TlsFiles> files;  // null: not given
+  };
+  CredentialMetrics(prometheus::Registry& registry, const std::vector<Files>& all);
   // Called now and then: certificates are replaced while the process runs.
   void update();
 

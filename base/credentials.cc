@@ -199,6 +199,12 @@ TlsPaths public_tls_paths() {
   return {.certificate = {"--tls-cert", ""}, .key = {"--tls-key", ""}, .ca = {"--tls-client-ca", ""}};
 }
 
+TlsPaths metrics_tls_paths() {
+  return {.certificate = {"--metrics-tls-cert", ""},
+          .key = {"--metrics-tls-key", ""},
+          .ca = {"--metrics-tls-client-ca", ""}};
+}
+
 TlsPaths cluster_tls_paths() {
   return {.certificate = {"--cluster-cert", ""}, .key = {"--cluster-key", ""}, .ca = {"--cluster-ca", ""}};
 }
@@ -211,6 +217,16 @@ void add_public_tls_flags(Flags& flags, TlsPaths& paths) {
   flags.add_text("tls-client-ca", &paths.ca.path,
                  "PEM file with the authorities that clients' certificates must be signed by (mutual TLS). "
                  "Without it clients need none.");
+}
+
+void add_metrics_tls_flags(Flags& flags, TlsPaths& paths) {
+  flags.add_text("metrics-tls-cert", &paths.certificate.path,
+                 "PEM file with the certificate, and its chain, of the metrics port, which takes only TLS "
+                 "then, probes included. Read again when it changes.");
+  flags.add_text("metrics-tls-key", &paths.key.path, "PEM file with the key of --metrics-tls-cert.");
+  flags.add_text("metrics-tls-client-ca", &paths.ca.path,
+                 "PEM file with the authorities that the certificates of the metrics port's clients must be "
+                 "signed by (mutual TLS). Without it they need none.");
 }
 
 void add_cluster_tls_flags(Flags& flags, TlsPaths& paths) {

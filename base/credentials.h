@@ -32,9 +32,12 @@ struct TlsPaths {
 
 // --tls-cert, --tls-key, --tls-client-ca: of the listeners that clients connect to.
 TlsPaths public_tls_paths();
+// --metrics-tls-cert, --metrics-tls-key, --metrics-tls-client-ca: of the port of /metrics and probes.
+TlsPaths metrics_tls_paths();
 // --cluster-cert, --cluster-key, --cluster-ca: mutual TLS between the processes of a cluster.
 TlsPaths cluster_tls_paths();
 void add_public_tls_flags(Flags& flags, TlsPaths& paths);
+void add_metrics_tls_flags(Flags& flags, TlsPaths& paths);
 void add_cluster_tls_flags(Flags& flags, TlsPaths& paths);
 
 // What the files held together at one time; certificate and key fit each other.

@@ -1,5 +1,6 @@
 #include "base/metrics_endpoint.h"
 
+#include <openssl/ssl.h>
 #include <prometheus/text_serializer.h>
 
 #include <boost/asio/io_context.hpp>
@@ -7,9 +8,11 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
 #include <chrono>
 #include <optional>
 #include <thread>
+#include <type_traits>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -70,22 +73,45 @@ struct Content {
   }
 };
 
+using PlainStream = beast::tcp_stream;
+using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+
+TlsStream tls_stream(Tcp::socket socket, const TlsContents& contents) {
+  SSL_CTX_up_ref(contents.server.get());
+  asio::ssl::context context(contents.server.get());  // takes the reference; the stream has one of its own
+  return {std::move(socket), context};
+}
+
 // One connection: one request, one answer, closed.
-class Connection : public std::enable_shared_from_this<Connection> {
+template <typename Stream>
+class Connection : public std::enable_shared_from_this<Connection<Stream>> {
  public:
-  Connection(Tcp::socket socket, const Content& content, std::function<void()> on_end)
-      : stream_(std::move(socket)), content_(content), on_end_(std::move(on_end)) {}
+  Connection(Stream stream, const Content& content, std::function<void()> on_end)
+      : stream_(std::move(stream)), content_(content), on_end_(std::move(on_end)) {}
   ~Connection() { on_end_(); }
 
   void start() {
-    stream_.expires_after(kConnectionTimeout);
-    parser_.header_limit(kMaxHeaderBytes);
-    http::async_read_header(
-        stream_, buffer_, parser_,
-        [self = shared_from_this()](beast::error_code error, size_t) { self->answer(error); });
+    beast::get_lowest_layer(stream_).expires_after(kConnectionTimeout);
+    if constexpr (kIsTls) {
+      stream_.async_handshake(asio::ssl::stream_base::server,
+                              [self = this->shared_from_this()](beast::error_code error) {
+                                if (!error) self->read();
+                              });
+    } else {
+      read();
+    }
   }
 
  private:
+  static constexpr bool kIsTls = std::is_same_v<Stream, TlsStream>;
+
+  void read() {
+    parser_.header_limit(kMaxHeaderBytes);
+    http::async_read_header(
+        stream_, buffer_, parser_,
+        [self = this->shared_from_this()](beast::error_code error, size_t) { self->answer(error); });
+  }
+
   void answer(beast::error_code error) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
       response_ = Response(http::status::request_header_fields_too_large, 11);
@@ -97,13 +123,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
     } else {
       response_ = content_.answer(parser_.get());
     }
-    http::async_write(stream_, response_, [self = shared_from_this()](beast::error_code, size_t) {
-      beast::error_code ignored;
-      self->stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
+    http::async_write(stream_, response_, [self = this->shared_from_this()](beast::error_code, size_t) {
+      if constexpr (kIsTls) {
+        self->stream_.async_shutdown([self](beast::error_code) {});
+      } else {
+        beast::error_code ignored;
+        self->stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
+      }
     });
   }
 
-  beast::tcp_stream stream_;
+  Stream stream_;
   beast::flat_buffer buffer_{kMaxHeaderBytes + 1024};
   http::request_parser<http::empty_body> parser_;
   Response response_;
@@ -119,6 +149,7 @@ struct MetricsEndpoint::Impl {
   bool accepting = false;
   int port = 0;
   Content content;
+  std::shared_ptr<TlsFiles> tls;  // null: plaintext
   asio::io_context loop{1};
   Tcp::acceptor acceptor{loop};
   asio::steady_timer retry{loop};
@@ -138,12 +169,21 @@ struct MetricsEndpoint::Impl {
         return;
       }
       ++num_connections;
-      std::make_shared<Connection>(std::move(socket), content, [this] {
-        --num_connections;
-        accept();
-      })->start();
+      if (tls == nullptr) {
+        serve(PlainStream(std::move(socket)));
+      } else {
+        serve(tls_stream(std::move(socket), *tls->current()));
+      }
       accept();
     });
+  }
+
+  template <typename Stream>
+  void serve(Stream stream) {
+    std::make_shared<Connection<Stream>>(std::move(stream), content, [this] {
+      --num_connections;
+      accept();
+    })->start();
   }
 
   void run() {
@@ -160,8 +200,9 @@ struct MetricsEndpoint::Impl {
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::listen(
     const std::string& host, int port, std::shared_ptr<prometheus::Registry> registry,
-    std::function<bool()> ready, std::function<bool()> live) {
+    std::function<bool()> ready, std::function<bool()> live, std::shared_ptr<TlsFiles> tls) {
   auto impl = std::make_unique<Impl>();
+  impl->tls = std::move(tls);
   impl->content = {std::move(registry), std::move(ready), std::move(live)};
   beast::error_code error;
   const auto fail = [&](const std::string& what) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/credentials.h"
 
 namespace octet {
 
@@ -17,11 +18,12 @@ namespace octet {
 // GET /ready     200 when ready() is true, else 503;  /health is the same
 class MetricsEndpoint {
  public:
-  // Listens on host:port (port 0: any free one). Errors: UNAVAILABLE naming the address when it cannot be
-  // bound.
+  // Listens on host:port (port 0: any free one). tls: null for plaintext. Errors: UNAVAILABLE naming the
+  // address when it cannot be bound.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> listen(
       const std::string& host, int port, std::shared_ptr<prometheus::Registry> registry,
-      std::function<bool()> ready, std::function<bool()> live = [] { return true; });
+      std::function<bool()> ready, std::function<bool()> live = [] { return true; },
+      std::shared_ptr<TlsFiles> tls = nullptr);
   ~MetricsEndpoint();
 
   int port() const;

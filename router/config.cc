@@ -52,6 +52,7 @@ void add_flags(Flags& flags, RouterConfig& config) {
                  "A JSON file with the ports, written once the API ports are open. For scripts.");
 
   add_public_tls_flags(flags, config.tls);
+  add_metrics_tls_flags(flags, config.metrics_tls);
   add_cluster_tls_flags(flags, config.cluster);
   flags.add_text("api-keys", &config.api_keys,
                  "File with the hashes of the API keys that clients must bring, as --make-api-key writes its "

@@ -24,7 +24,8 @@ struct RouterConfig {
   int metrics_port = 9400;
   std::string port_file;  // empty: none
 
-  TlsPaths tls = public_tls_paths();       // of the API ports
+  TlsPaths tls = public_tls_paths();  // of the API ports
+  TlsPaths metrics_tls = metrics_tls_paths();
   TlsPaths cluster = cluster_tls_paths();  // towards the leads
   std::string api_keys;                    // empty: none is asked for
 

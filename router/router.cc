@@ -111,6 +111,7 @@ absl::StatusOr<std::unique_ptr<Router>> Router::make(const RouterConfig& config)
   Credentials credentials;
   for (const auto& [paths, use, files] :
        {std::tuple{&config.tls, TlsFiles::Use::kPublic, &credentials.clients},
+        {&config.metrics_tls, TlsFiles::Use::kPublic, &credentials.metrics},
         {&config.cluster, TlsFiles::Use::kCluster, &credentials.cluster}}) {
     auto opened = open_if_given(*paths, use);
     if (!opened.ok()) return opened.status();
@@ -140,7 +141,9 @@ Router::Router(const RouterConfig& config, Credentials credentials,
       credentials_(std::move(credentials)),
       tokenizer_(std::move(tokenizer)),
       chat_template_(std::move(chat_template)),
-      credential_metrics_(*metrics_.registry(), credentials_.clients, credentials_.cluster),
+      credential_metrics_(*metrics_.registry(), {{"public", credentials_.clients},
+                                                 {"metrics", credentials_.metrics},
+                                                 {"cluster", credentials_.cluster}}),
       loop_(1),
       work_(asio::make_work_guard(loop_)),
       pool_(loop_, pool_options(config, tokenizer_->vocab_size(), credentials_.cluster), metrics_,
@@ -194,7 +197,7 @@ absl::Status Router::open_recorder() {
 absl::Status Router::open_metrics() {
   auto endpoint = MetricsEndpoint::listen(
       config_.host, config_.metrics_port, metrics_.registry(), [this] { return ready_.load(); },
-      [this] { return live_.load(); });
+      [this] { return live_.load(); }, credentials_.metrics);
   if (!endpoint.ok()) return endpoint.status();
   metrics_endpoint_ = *std::move(endpoint);
   spdlog::info("metrics on {}:{}", config_.host, metrics_endpoint_->port());

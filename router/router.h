@@ -57,6 +57,7 @@ class Router {
  private:
   struct Credentials {  // null: no TLS
     std::shared_ptr<TlsFiles> clients;
+    std::shared_ptr<TlsFiles> metrics;
     std::shared_ptr<TlsFiles> cluster;
   };
 

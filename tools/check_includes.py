@@ -20,6 +20,7 @@ RULES = {
     "base/prefix_hash": ("base/check", ""),
     "base/grpc_server": ("base google/rpc grpc/health", "absl grpc"),
     "base/credential": ("base", "absl openssl prometheus spdlog"),
+    "base/metrics_endpoint": ("base", "absl boost openssl prometheus spdlog"),
     "base/": ("base", "absl boost cli prometheus spdlog"),
     "kernels/": ("base/check", ""),
     "worker/batch/": ("base/check base/clock", ""),

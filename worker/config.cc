@@ -89,6 +89,7 @@ void add_network_flags(Flags& flags, WorkerConfig& c) {
       "advertise-host", &c.advertise_host,
       "The host that the other stages reach this worker by. Default: 127.0.0.1 when --lead is on this "
       "machine's loopback address, else the machine's host name.");
+  add_metrics_tls_flags(flags, c.metrics_tls);
   add_cluster_tls_flags(flags, c.cluster);
   flags.add_text("port-file", &c.port_file,
                  "A file to write the bound ports to, as JSON, once all are bound. Default: none.");

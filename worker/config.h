@@ -37,6 +37,7 @@ struct WorkerConfig {
   int link_port = 0;
   std::string advertise_host;
   std::string port_file;
+  TlsPaths metrics_tls = metrics_tls_paths();
   TlsPaths cluster = cluster_tls_paths();
 
   uint32_t block_size = 16;

@@ -109,7 +109,12 @@ class Worker {
         open_if_given(config_.cluster, TlsFiles::Use::kCluster);
     if (!cluster.ok()) return cluster.status();
     cluster_ = *std::move(cluster);
-    credential_metrics_.emplace(*metrics_.registry(), nullptr, cluster_);
+    absl::StatusOr<std::shared_ptr<TlsFiles>> metrics_tls =
+        open_if_given(config_.metrics_tls, TlsFiles::Use::kPublic);
+    if (!metrics_tls.ok()) return metrics_tls.status();
+    metrics_tls_ = *std::move(metrics_tls);
+    credential_metrics_.emplace(*metrics_.registry(), std::vector<CredentialMetrics::Files>{
+                                                          {"metrics", metrics_tls_}, {"cluster", cluster_}});
     if (absl::Status status = open_metrics(); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<PipelineStage>> stage = load_or_stop(stop);
     if (!stage.ok()) return stage.status();
@@ -134,7 +139,7 @@ class Worker {
     if (config_.check_model) return absl::OkStatus();
     absl::StatusOr<std::unique_ptr<MetricsEndpoint>> endpoint = MetricsEndpoint::listen(
         config_.host, config_.metrics_port, metrics_.registry(), [this] { return ready_.load(); },
-        [this] { return live_.load(); });
+        [this] { return live_.load(); }, metrics_tls_);
     if (!endpoint.ok()) {
       return absl::Status(endpoint.status().code(),
                           absl::StrCat("--metrics-port: ", endpoint.status().message()));
@@ -223,6 +228,7 @@ class Worker {
   const RankFactory make_ranks_;
   WorkerMetrics metrics_;
   std::shared_ptr<TlsFiles> cluster_;                    // null: no TLS
+  std::shared_ptr<TlsFiles> metrics_tls_;                // null: no TLS
   std::optional<CredentialMetrics> credential_metrics_;  // from run() on
   std::atomic<bool> ready_{false};
   Progress progress_;

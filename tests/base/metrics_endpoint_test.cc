@@ -1,18 +1,23 @@
 #include "base/metrics_endpoint.h"
 
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 #include <prometheus/counter.h>
 
+#include <array>
 #include <atomic>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/asio/write.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/progress.h"
+#include "tests/testing/certificates.h"
 
 namespace octet {
 namespace {
@@ -20,7 +25,7 @@ namespace {
 namespace asio = boost::asio;
 using Tcp = asio::ip::tcp;
 
-class MetricsEndpointTest : public testing::Test {
+class MetricsEndpointTest : public ::testing::Test {
  protected:
   void SetUp() override {
     registry_ = std::make_shared<prometheus::Registry>();
@@ -140,6 +145,73 @@ TEST_F(MetricsEndpointTest, EndsWithConnectionsOpen) {
   std::vector<Tcp::socket> open;
   for (int i = 0; i < 40; ++i) open.push_back(connect());
   endpoint_.reset();
+}
+
+class MetricsEndpointTlsTest : public MetricsEndpointTest {
+ protected:
+  void open(bool needs_client_certificate) {
+    folder_.write_all(testing::make_certificate(authority_, {.name = "first"}), &authority_);
+    auto files = TlsFiles::open(folder_.paths(metrics_tls_paths(), needs_client_certificate),
+                                TlsFiles::Use::kPublic, Duration::zero());
+    ASSERT_TRUE(files.ok()) << files.status();
+    auto endpoint = MetricsEndpoint::listen(
+        "127.0.0.1", 0, registry_, [] { return true; }, [] { return true; }, *std::move(files));
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+    endpoint_ = *std::move(endpoint);
+  }
+
+  // The answer, and the common name of the endpoint's certificate; both empty when TLS fails.
+  std::pair<std::string, std::string> get_by_tls(const testing::Certified* own = nullptr) {
+    asio::ssl::context context(asio::ssl::context::tls_client);
+    if (own != nullptr) {
+      context.use_certificate_chain(asio::buffer(own->certificate));
+      context.use_private_key(asio::buffer(own->key), asio::ssl::context::pem);
+    }
+    asio::ssl::stream<Tcp::socket> stream(connect(), context);
+    boost::system::error_code error;
+    stream.handshake(asio::ssl::stream_base::client, error);
+    if (error) return {};
+    asio::write(stream, asio::buffer(std::string("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")), error);
+    std::string answer;
+    asio::read(stream, asio::dynamic_buffer(answer), error);
+    if (answer.empty()) return {};
+    EXPECT_EQ(error, asio::error::eof) << "the end is told, not cut";
+    std::array<char, 64> name{};
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+        SSL_get1_peer_certificate(stream.native_handle()), X509_free);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(certificate.get()), NID_commonName, name.data(),
+                              name.size());
+    return {answer, name.data()};
+  }
+
+  testing::CertificateFolder folder_;
+  const testing::Certified authority_ = testing::make_authority();
+};
+
+TEST_F(MetricsEndpointTlsTest, ServesByTlsOnlyAndTakesACertificateThatReplacesItsOwn) {
+  ASSERT_NO_FATAL_FAILURE(open(/*needs_client_certificate=*/false));
+  const auto [answer, name] = get_by_tls();
+  EXPECT_TRUE(has(answer, "octet_test_total 42")) << answer;
+  EXPECT_EQ(name, "first");
+  EXPECT_FALSE(has(get("/metrics"), "octet_test_total")) << "plaintext";
+  folder_.write_all(testing::make_certificate(authority_, {.name = "second"}), &authority_);
+  EXPECT_EQ(get_by_tls().second, "second");
+}
+
+TEST_F(MetricsEndpointTlsTest, AsksForACertificateWhereAnAuthorityIsGiven) {
+  ASSERT_NO_FATAL_FAILURE(open(/*needs_client_certificate=*/true));
+  EXPECT_EQ(get_by_tls().first, "");
+  const testing::Certified stranger = testing::make_certificate(testing::make_authority("other"));
+  EXPECT_EQ(get_by_tls(&stranger).first, "");
+  const testing::Certified own = testing::make_certificate(authority_);
+  EXPECT_TRUE(has(get_by_tls(&own).first, "octet_test_total 42"));
+}
+
+TEST_F(MetricsEndpointTlsTest, ServesWhileClientsDoNotShakeHands) {
+  ASSERT_NO_FATAL_FAILURE(open(/*needs_client_certificate=*/false));
+  std::vector<Tcp::socket> silent;
+  for (int i = 0; i < 20; ++i) silent.push_back(connect());
+  EXPECT_TRUE(has(get_by_tls().first, "octet_test_total 42"));
 }
 
 TEST_F(MetricsEndpointTest, ATakenPortIsAnErrorThatNamesIt) {

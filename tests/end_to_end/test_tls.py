@@ -129,6 +129,26 @@ def test_plaintext_is_refused_and_harms_nobody(served, authority, client):
         assert list_models(channel)
 
 
+def test_metrics_and_probes_by_tls(authority, client, tmp_path):
+    own = authority.issue("metrics")
+    flags = ["--metrics-tls-cert", own.pem, "--metrics-tls-key", own.key, "--metrics-tls-client-ca", authority.pem]
+    with Deployment(tmp_path, worker_flags=flags) as served:
+        served.router_flags = flags
+        router = served.start_router("router-2")
+        for process, series in ((served.workers[0], "octet_steps_total"), (router, "octet_requests_in_flight")):
+            at = f"localhost:{process.ports()['metrics_port']}"
+            def get(path, certificate=(client.pem, client.key)):
+                return requests.get(f"https://{at}/{path}", verify=authority.pem, cert=certificate, timeout=SECONDS)
+            assert series in get("metrics").text
+            assert f'octet_tls_certificate_expiry_timestamp_seconds{{certificate="metrics"}}' in get("metrics").text
+            assert get("ready").status_code == 200
+            with pytest.raises(requests.exceptions.ConnectionError):
+                get("metrics", certificate=None)
+            with pytest.raises(requests.exceptions.ConnectionError):
+                requests.get(f"http://{at}/metrics", timeout=SECONDS)
+        assert router.stop() == 0
+
+
 def test_tls_to_a_plaintext_port_is_refused_and_harms_nobody(tmp_path):
     with Deployment(tmp_path) as plain:
         with pytest.raises(requests.exceptions.SSLError):
