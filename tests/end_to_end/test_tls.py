@@ -141,7 +141,7 @@ def test_metrics_and_probes_by_tls(authority, client, tmp_path):
                 return requests.get(f"https://{at}/{path}", verify=authority.pem, cert=certificate, timeout=SECONDS)
             assert series in get("metrics").text
             assert f'octet_tls_certificate_expiry_timestamp_seconds{{certificate="metrics"}}' in get("metrics").text
-            assert get("ready").status_code == 200
+            process.wait_until(lambda: get("ready").status_code == 200, "it was ready")
             with pytest.raises(requests.exceptions.ConnectionError):
                 get("metrics", certificate=None)
             with pytest.raises(requests.exceptions.ConnectionError):
