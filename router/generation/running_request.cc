@@ -9,6 +9,7 @@
 #include "router/generation/choice.h"
 #include "router/generation/decode_pace.h"
 #include "router/generation/start_sequence.h"
+#include "router/routing/sequence_output.h"
 
 namespace octet::router {
 namespace {
@@ -221,8 +222,7 @@ void RunningRequest::on_output(Sequence& sequence, const v1::SequenceOutput& out
     return leave(sequence, MoveReason::kFailed, true,
                  unavailable("the pipeline stopped the request", kRetryAfter));
   }
-  const bool is_last = output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
-  if (is_last) sequence.handle.reset();
+  if (is_last(output)) sequence.handle.reset();
   // What other pipelines have cached of it after a move saves the client nothing.
   if (!std::exchange(sequence.heard, true) && sequence.index == 0)
     usage_.cached_tokens = output.cached_tokens();
@@ -238,7 +238,7 @@ void RunningRequest::on_output(Sequence& sequence, const v1::SequenceOutput& out
     finish(sequence, FinishReason::kDeadline);
   } else if (sequence.choice.matched_stop() || output.finish_reason() == v1::FINISH_REASON_STOP) {
     finish(sequence, FinishReason::kStop);
-  } else if (is_last) {
+  } else if (is_last(output)) {
     finish(sequence, FinishReason::kLength);
   } else {
     send(sequence.choice.take());

@@ -3,11 +3,9 @@
 #include <unordered_map>
 #include <utility>
 
-namespace octet::router {
+#include "router/routing/sequence_output.h"
 
-bool is_last(const v1::SequenceOutput& output) {
-  return output.error_code() != 0 || output.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
-}
+namespace octet::router {
 
 v1::SubmitResponse in_one(std::vector<v1::SubmitResponse> responses) {
   v1::SubmitResponse one;

@@ -8,9 +8,6 @@
 
 namespace octet::router {
 
-// Whether nothing follows for the sequence.
-bool is_last(const v1::SequenceOutput& output);
-
 // responses: in order. Sequences stand in the order of their first news, with their tokens in order up to
 // their last news.
 v1::SubmitResponse in_one(std::vector<v1::SubmitResponse> responses);

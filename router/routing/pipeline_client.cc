@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "base/wire_version.h"
 #include "octet/v1/pipeline.pb.h"
-#include "router/routing/merge_outputs.h"
+#include "router/routing/sequence_output.h"
 
 namespace octet::router {
 namespace {
