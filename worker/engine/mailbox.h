@@ -84,9 +84,10 @@ class Mailbox : public StageEvents {
   void on_lost(int stage, uint64_t epoch, const absl::Status& status) override;
 
  private:
-  const size_t max_offered_;
+  // Under the mutex.
   void add(Event event);
 
+  const size_t max_offered_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::vector<Event> events_;
