@@ -6,12 +6,6 @@
 
 namespace octet::router {
 
-Duration Backoff::delay(uint32_t num, uint64_t random) const {
-  const Duration longest = std::min(max, min * (int64_t{1} << std::min(num - 1, 20U)));
-  const double part = 0.5 + 0.5 * static_cast<double>(random >> 11) * 0x1p-53;
-  return std::chrono::duration_cast<Duration>(longest * part);
-}
-
 Moves::Verdict Moves::leave(const Leaving& leaving, Time now, uint64_t random) {
   OCTET_CHECK(!waiting_.contains(leaving.id), "choice ", leaving.id.choice, " of request ",
               leaving.id.request, " moves already");

@@ -15,19 +15,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "router/routing/backoff.h"
 #include "router/routing/pipeline.h"
 
 namespace octet::router {
-
-// Attempts that the peer asked for or failed itself are spread: random, up to a bound that doubles.
-struct Backoff {
-  Duration min = std::chrono::milliseconds(50);
-  Duration max = std::chrono::seconds(2);
-
-  // Before the num-th attempt after the first, from 1: up to min * 2^(num - 1) or max, and half of it is
-  // random. random: 64 random bits.
-  Duration delay(uint32_t num, uint64_t random) const;
-};
 
 // How many retries there may be for the sequences that ended well: each of those adds `ratio`, up to `most`.
 // So a pipeline that refuses everything is not asked much more often than without retries (gRFC A6).
@@ -55,7 +46,7 @@ class RetryBudget {
 struct MoveLimits {
   Duration wait = std::chrono::minutes(2);  // without any pipeline
   uint32_t max_in_a_row = 5;                // of one sequence, without a token between
-  Backoff backoff;
+  Backoff backoff;                          // of those that a lead refused or gave up
   RetryBudget::Limits retries;
 };
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "router/routing/backoff.h"
 
 namespace octet::router {
 
@@ -43,8 +44,7 @@ class Circuit {
     ++num_failures_;
     if (!open_until_ && num_failures_ < limits_.max_failures) return std::nullopt;
     longest_ = open_until_ ? std::min(2 * longest_, limits_.max_open) : limits_.min_open;
-    const double part = 0.5 + 0.5 * static_cast<double>(random >> 11) * 0x1p-53;
-    open_for_ = std::chrono::duration_cast<Duration>(longest_ * part);
+    open_for_ = half_random(longest_, random);
     open_until_ = now + open_for_;
     next_probe_ = *open_until_;
     return open_for_;

@@ -249,10 +249,7 @@ void PipelineClient::count_failure() {
 }
 
 void PipelineClient::reconnect_later() {
-  const Duration longest =
-      std::min(options_.max_backoff, options_.min_backoff * (1 << std::min(num_failures_ - 1, 10)));
-  std::uniform_int_distribution<Duration::rep> ticks((longest / 2).count(), longest.count());
-  backoff_timer_.expires_after(Duration(ticks(random_)));
+  backoff_timer_.expires_after(options_.backoff.delay(num_failures_, random_()));
   backoff_timer_.async_wait([this, weak = std::weak_ptr(alive_)](const boost::system::error_code& error) {
     if (!error && !weak.expired()) connect();
   });

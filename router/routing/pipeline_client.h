@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "router/routing/backoff.h"
 #include "router/routing/circuit.h"
 #include "router/routing/lead_connection.h"
 #include "router/routing/pipeline.h"
@@ -29,9 +30,8 @@ struct PipelineClientOptions {
   Duration watch_interval = std::chrono::milliseconds(100);
   // A lead that says nothing on its Watch stream for so long counts as hung.
   Duration silence_timeout = std::chrono::seconds(10);
-  // Between two attempts to connect: doubles from the first to the last, and half of it is random.
-  Duration min_backoff = std::chrono::milliseconds(100);
-  Duration max_backoff = std::chrono::seconds(5);
+  // Between two attempts to connect.
+  Backoff backoff = {.min = std::chrono::milliseconds(100), .max = std::chrono::seconds(5)};
   // A pipeline that was ready and forms again is expected back for so long.
   Duration max_pause = std::chrono::minutes(2);
   Circuit::Limits circuit;
@@ -131,8 +131,8 @@ class PipelineClient {
   uint32_t block_size_tokens_ = 0;
   Silence silence_;
   Circuit circuit_;
-  int num_failures_ = 0;  // attempts to connect since the last news
-  std::string refusal_;   // why the owner does not use this pipeline; logged once
+  uint32_t num_failures_ = 0;  // attempts to connect since the last news
+  std::string refusal_;        // why the owner does not use this pipeline; logged once
   // Handlers of timers may run after the end.
   const std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
 };

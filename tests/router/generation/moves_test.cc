@@ -81,16 +81,6 @@ TEST_F(MovesTest, WhatALeadAnsweredIsTriedAgainLaterAndLater) {
   EXPECT_EQ(moves().next_time(), time_ + milliseconds(200)) << "half of 400 ms at random";
 }
 
-TEST(BackoffTest, DoublesUpToItsMostAndIsHalfRandom) {
-  const Backoff backoff{.min = milliseconds(100), .max = milliseconds(1000)};
-  EXPECT_EQ(backoff.delay(1, 0), milliseconds(50));
-  EXPECT_GT(backoff.delay(1, kMostRandom), milliseconds(99));
-  EXPECT_LE(backoff.delay(1, kMostRandom), milliseconds(100));
-  EXPECT_EQ(backoff.delay(4, 0), milliseconds(400));
-  EXPECT_EQ(backoff.delay(5, 0), milliseconds(500));
-  EXPECT_EQ(backoff.delay(4'000'000'000, 0), milliseconds(500));
-}
-
 TEST_F(MovesTest, SequenceThatTakesEveryPipelineWithItIsGivenUp) {
   const auto lose_again = [&](uint32_t num) {
     return moves().leave({.id = {1, 0}, .reason = MoveReason::kLost, .num_in_a_row = num}, time_, 0);

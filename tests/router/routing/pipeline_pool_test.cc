@@ -44,8 +44,7 @@ class PipelinePoolTest : public testing::Test {
   PipelinePoolTest() {
     options_.vocab_size = 1600;
     options_.client.silence_timeout = std::chrono::minutes(5);
-    options_.client.min_backoff = std::chrono::milliseconds(5);
-    options_.client.max_backoff = std::chrono::milliseconds(50);
+    options_.client.backoff = {.min = std::chrono::milliseconds(5), .max = std::chrono::milliseconds(50)};
     request_.prompt = {7};
   }
 
