@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "router/api/http_record.h"
+#include "router/api/http_routes.h"
 
 namespace octet::router {
 namespace {
@@ -47,13 +48,6 @@ std::string error_body(int status, std::string_view message) {
                                                 : "invalid_request_error";
   return absl::StrCat(R"({"error":{"message":")", absl_view(message), R"(","type":")", absl_view(type),
                       R"(","param":null,"code":null}})");
-}
-
-// Whether route is "/a/*" and path lies below "/a/".
-bool matches_tree(std::string_view route, std::string_view path) {
-  if (!route.ends_with("/*")) return false;
-  route.remove_suffix(1);
-  return path.size() > route.size() && path.starts_with(route);
 }
 
 // A header's value may hold what a client sent; a line break in it would begin another header.
@@ -280,8 +274,8 @@ void HttpConnection::advance() {
 
 // The header is whole and the body is not: refuses what needs no body to be refused, before it is sent.
 void HttpConnection::await_body() {
-  std::string allowed;
-  if (find_handler(parser_.request(), allowed) == nullptr) return dispatch();
+  const HttpRoute* route = find_route(server_->routes, parser_.request().path);
+  if (route == nullptr || find_handler(*route, parser_.request().method) == nullptr) return dispatch();
   if (const auto refused = refusal(parser_.request())) {
     return refuse_with(refused->status, refused->body, refused->headers);
   }
@@ -296,33 +290,13 @@ void HttpConnection::await_body() {
 
 // ---- Requests
 
-// The route's handler for the request's method, or null and the methods that the path knows (empty: no such
-// path).
-const HttpHandler* HttpConnection::find_handler(const HttpRequest& request, std::string& allowed) const {
-  const HttpServer::Routes& routes = server_->routes;
-  auto route = routes.find(request.path);
-  if (route == routes.end()) {
-    route = std::find_if(routes.begin(), routes.end(),
-                         [&](const auto& candidate) { return matches_tree(candidate.first, request.path); });
-  }
-  if (route == routes.end()) return nullptr;
-  const auto& methods = route->second;
-  auto handler = methods.find(request.method);
-  if (handler == methods.end() && request.method == "HEAD") handler = methods.find("GET");
-  if (handler != methods.end()) return &handler->second;
-  for (const auto& [method, unused] : methods) absl::StrAppend(&allowed, method, ", ");
-  if (methods.contains("GET") && !methods.contains("HEAD")) allowed += "HEAD, ";
-  allowed += "OPTIONS";
-  return nullptr;
-}
-
 void HttpConnection::begin_record() {
   if (server_->calls == nullptr || record_) return;
   error_code unknown;
   const asio::ip::tcp::endpoint client = socket_.remote_endpoint(unknown);
   const bool is_v6 = client.address().is_v6();
   record_ = begin_http_record(
-      *server_->calls, parser_.request(),
+      *server_->calls, parser_.request(), find_route(server_->routes, parser_.request().path),
       absl::StrCat(is_v6 ? "[" : "", client.address().to_string(), is_v6 ? "]" : "", ":", client.port()));
   parser_.request().record = record_;
 }
@@ -350,15 +324,16 @@ void HttpConnection::dispatch() {
   is_first_request_ = false;
   HttpRequest request = std::move(parser_.request());
   answer_.omits_body = request.method == "HEAD";
-  std::string allowed;
-  const HttpHandler* handler = find_handler(request, allowed);
+  const HttpRoute* route = find_route(server_->routes, request.path);
+  const HttpHandler* handler = route != nullptr ? find_handler(*route, request.method) : nullptr;
   if (handler == nullptr) {
-    if (allowed.empty()) {
+    if (route == nullptr) {
       send(404, kJson, error_body(404, "there is nothing at this path"), {});
     } else if (request.method == "OPTIONS") {
-      send(204, "", "", {{"Allow", allowed}});
+      send(204, "", "", {{"Allow", allowed_methods(*route)}});
     } else {
-      send(405, kJson, error_body(405, "this path does not know this method"), {{"Allow", allowed}});
+      send(405, kJson, error_body(405, "this path does not know this method"),
+           {{"Allow", allowed_methods(*route)}});
     }
     return wait_readable();
   }

@@ -71,7 +71,6 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void end_record();
   void enter_answer(bool request_is_whole);
   void dispatch();
-  const HttpHandler* find_handler(const HttpRequest& request, std::string& allowed) const;
   void refuse(int status, std::string_view message, const HttpHeaders& headers = {});
   void refuse_with(int status, const std::string& body, const HttpHeaders& headers);
 

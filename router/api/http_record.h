@@ -9,8 +9,9 @@
 
 namespace octet::router {
 
-// Begins the record of a request whose header is whole, or broken. client: "address:port".
+// Begins the record of a request whose header is whole, or broken. route: of its path, null for none. client:
+// "address:port".
 std::shared_ptr<CallRecord> begin_http_record(const CallRecorder& calls, const HttpRequest& request,
-                                              const std::string& client);
+                                              const HttpRoute* route, const std::string& client);
 
 }  // namespace octet::router

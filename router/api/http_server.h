@@ -68,6 +68,13 @@ using HttpGate = std::function<std::optional<HttpRefusal>(HttpRequest&)>;
 // What it throws becomes a 500.
 using HttpHandler = std::function<void(const HttpRequest&, std::shared_ptr<HttpResponder>)>;
 
+// What stands at a path.
+struct HttpRoute {
+  std::map<std::string, HttpHandler> methods;
+  const char* api = "";        // whose it is, for the records of calls: "openai"; empty: no API's
+  const char* operation = "";  // what its methods generate, as CallOrigin::operation; empty: nothing
+};
+
 struct HttpLimits {
   size_t max_body_bytes = 8 << 20;
   size_t max_header_bytes = 64 << 10;
@@ -86,7 +93,7 @@ class HttpServer {
   // Routes by method and exact path; a path that ends in "/*" stands for every longer path with that
   // beginning. An unknown path: 404; a known path with another method: 405 with Allow. HEAD is GET without
   // the body, OPTIONS answers Allow.
-  using Routes = std::map<std::string, std::map<std::string, HttpHandler>>;  // path -> method -> handler
+  using Routes = std::map<std::string, HttpRoute>;
 
   // tls: null for plaintext. gate: empty lets all pass. calls: records what is answered, null for nothing.
   // Errors: UNAVAILABLE naming the address when it cannot be bound.

@@ -184,10 +184,10 @@ void generate(ServiceContext& context, const HttpRequest& request, std::shared_p
 }  // namespace
 
 void add_nemo_routes(HttpServer::Routes& routes, ServiceContext& context) {
-  routes["/generate"]["PUT"] = [&context](const HttpRequest& request,
-                                          std::shared_ptr<HttpResponder> responder) {
+  const auto handler = [&context](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
     generate(context, request, std::move(responder));
   };
+  routes["/generate"] = {.methods = {{"PUT", handler}}, .api = kApi, .operation = "text_completion"};
 }
 
 }  // namespace octet::router

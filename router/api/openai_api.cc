@@ -62,37 +62,40 @@ void send_model(ServiceContext& context, const HttpRequest& request, HttpRespond
 }  // namespace
 
 void add_openai_routes(HttpServer::Routes& routes, ServiceContext& context) {
-  routes["/v1/completions"]["POST"] = [&context](const HttpRequest& request,
-                                                 std::shared_ptr<HttpResponder> responder) {
-    serve_completions(context, request, std::move(responder));
+  const auto add = [&](const std::string& path, const char* method, const char* operation, auto handler) {
+    routes[path] = {.methods = {{method, std::move(handler)}}, .api = "openai", .operation = operation};
   };
-  routes["/v1/chat/completions"]["POST"] = [&context](const HttpRequest& request,
-                                                      std::shared_ptr<HttpResponder> responder) {
-    serve_chat_completions(context, request, std::move(responder));
-  };
+  add("/v1/completions", "POST", "text_completion",
+      [&context](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+        serve_completions(context, request, std::move(responder));
+      });
+  add("/v1/chat/completions", "POST", "chat",
+      [&context](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+        serve_chat_completions(context, request, std::move(responder));
+      });
   for (const std::string prefix : {"/v1", ""}) {
-    routes[prefix + "/tokenize"]["POST"] = [&context](const HttpRequest& request,
-                                                      const std::shared_ptr<HttpResponder>& responder) {
-      serve_tokenize(context, request, responder);
-    };
-    routes[prefix + "/detokenize"]["POST"] = [&context](const HttpRequest& request,
-                                                        const std::shared_ptr<HttpResponder>& responder) {
-      serve_detokenize(context, request, responder);
-    };
-    routes[prefix + "/tokenizer_info"]["GET"] = [&context](const HttpRequest& request,
-                                                           const std::shared_ptr<HttpResponder>& responder) {
-      serve_tokenizer_info(context, request, *responder);
-    };
+    add(prefix + "/tokenize", "POST", "",
+        [&context](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+          serve_tokenize(context, request, responder);
+        });
+    add(prefix + "/detokenize", "POST", "",
+        [&context](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+          serve_detokenize(context, request, responder);
+        });
+    add(prefix + "/tokenizer_info", "GET", "",
+        [&context](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+          serve_tokenizer_info(context, request, *responder);
+        });
   }
-  routes["/v1/models"]["GET"] = [&context](const HttpRequest& request,
-                                           const std::shared_ptr<HttpResponder>& responder) {
-    send_model(context, request, *responder, std::nullopt);
-  };
-  routes["/v1/models/*"]["GET"] = [&context](const HttpRequest& request,
-                                             const std::shared_ptr<HttpResponder>& responder) {
-    send_model(context, request, *responder,
-               percent_decoded(std::string_view(request.path).substr(kModelPath.size())));
-  };
+  add("/v1/models", "GET", "",
+      [&context](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+        send_model(context, request, *responder, std::nullopt);
+      });
+  add("/v1/models/*", "GET", "",
+      [&context](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+        send_model(context, request, *responder,
+                   percent_decoded(std::string_view(request.path).substr(kModelPath.size())));
+      });
 }
 
 }  // namespace octet::router

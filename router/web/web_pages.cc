@@ -41,8 +41,8 @@ void send_openapi(const HttpRequest&, const std::shared_ptr<HttpResponder>& resp
 }  // namespace
 
 void add_web_routes(HttpServer::Routes& routes) {
-  routes["/"]["GET"] = send_page;
-  routes["/openapi.json"]["GET"] = send_openapi;
+  routes["/"].methods["GET"] = send_page;
+  routes["/openapi.json"].methods["GET"] = send_openapi;
 }
 
 }  // namespace octet::router

@@ -170,6 +170,15 @@ def test_a_trace_that_is_not_sampled_is_logged_and_not_exported(served, collecto
     assert not [span for span in collector.spans if span.trace_id.hex() == unsampled]
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/nano", "/v1/tokenizer_info", "/tokenizer_info"])
+def test_what_generates_nothing_is_its_apis_in_the_log(served, key, path):
+    request_id = secrets.token_hex(8)
+    assert requests.get(served.url + path, headers=headers_of(key, request_id), timeout=SECONDS).status_code == 200
+    line = line_of(served, request_id)
+    assert (line["api"], line["path"], line["http_status"]) == ("openai", path, 200)
+    assert "output_tokens" not in line
+
+
 REFUSED = [  # method, path, body, with the key, (status, error, reason, tenant)
     ("POST", "/v1/completions", json.dumps(COMPLETION), False, (401, "UNAUTHENTICATED", None, None)),
     ("POST", "/v1/completions", json.dumps({**COMPLETION, "temperature": -1}), True, (400, "INVALID_ARGUMENT", "temperature", "team")),

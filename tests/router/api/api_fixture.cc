@@ -116,7 +116,7 @@ std::shared_ptr<FakeResponder> ApiTest::call(const std::string& method, const st
                       .key = nullptr};
   auto responder = std::make_shared<FakeResponder>();
   const std::string route = path.starts_with("/v1/models/") ? "/v1/models/*" : path;
-  routes.at(route).at(method)(request, responder);
+  routes.at(route).methods.at(method)(request, responder);
   return responder;
 }
 

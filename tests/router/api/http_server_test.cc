@@ -36,15 +36,15 @@ class HttpServerTest : public ::testing::Test {
       responder->send(200, "text/plain", request.path + "?" + request.query + " " + request.body,
                       {{"X-Extra", "1"}});
     };
-    routes["/echo"] = {{"GET", echo}, {"PUT", echo}};
-    routes["/tree/*"]["GET"] = echo;
-    routes["/late"]["GET"] = [this](const HttpRequest&, std::shared_ptr<HttpResponder> responder) {
+    routes["/echo"].methods = {{"GET", echo}, {"PUT", echo}};
+    routes["/tree/*"].methods["GET"] = echo;
+    routes["/late"].methods["GET"] = [this](const HttpRequest&, std::shared_ptr<HttpResponder> responder) {
       late_.set_value(std::move(responder));
     };
-    routes["/throw"]["GET"] = [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {
+    routes["/throw"].methods["GET"] = [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {
       throw std::runtime_error("no \"quotes\"");
     };
-    routes["/drop"]["GET"] = [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {};
+    routes["/drop"].methods["GET"] = [](const HttpRequest&, const std::shared_ptr<HttpResponder>&) {};
     auto server = HttpServer::listen(loop_, "127.0.0.1", 0, std::move(routes), limits);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);

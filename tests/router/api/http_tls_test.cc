@@ -91,10 +91,10 @@ class HttpTlsTest : public ::testing::Test {
                             /*look_period=*/Duration::zero())
                  .value();
     HttpServer::Routes routes;
-    routes["/echo"]["PUT"] = [](const HttpRequest& request, const auto& responder) {
+    routes["/echo"].methods["PUT"] = [](const HttpRequest& request, const auto& responder) {
       responder->send(200, "text/plain", request.body);
     };
-    routes["/stream"]["GET"] = [this](const HttpRequest&, const auto& responder) {
+    routes["/stream"].methods["GET"] = [this](const HttpRequest&, const auto& responder) {
       responder->start_stream(200, "text/plain");
       responder->write("begun\n");
       stream_ = responder;
