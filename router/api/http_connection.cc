@@ -8,9 +8,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "router/api/connection_responder.h"
 #include "router/api/http_record.h"
 #include "router/api/http_routes.h"
 
@@ -60,81 +60,6 @@ void append_header(std::string& out, std::string_view name, std::string_view val
 
 }  // namespace
 
-// The half of a connection that a handler holds, for one request.
-class ConnectionResponder final : public HttpResponder {
- public:
-  ConnectionResponder(std::shared_ptr<HttpConnection> connection, asio::io_context& loop)
-      : connection_(std::move(connection)), loop_(loop) {}
-
-  ~ConnectionResponder() override {
-    if (state_ != State::kDone) connection_->abandon(state_ == State::kStreaming);
-  }
-
-  void send(int status, std::string content_type, std::string body, HttpHeaders headers) override {
-    OCTET_CHECK(state_ != State::kStreaming, "send() on a stream");
-    if (state_ == State::kDone) return;
-    finish();
-    on_connection([&](HttpConnection& connection) { connection.send(status, content_type, body, headers); });
-  }
-
-  void start_stream(int status, std::string content_type, HttpHeaders headers) override {
-    OCTET_CHECK(state_ != State::kStreaming, "start_stream() twice");
-    if (state_ == State::kDone) return;
-    state_ = State::kStreaming;
-    on_connection(
-        [&](HttpConnection& connection) { connection.start_stream(status, content_type, headers); });
-  }
-
-  void write(std::string bytes) override {
-    if (state_ != State::kStreaming) return;
-    on_connection([&](HttpConnection& connection) { connection.write(bytes); });
-  }
-
-  void end_stream() override {
-    if (state_ != State::kStreaming) return;
-    finish();
-    on_connection([](HttpConnection& connection) { connection.end_stream(); });
-  }
-
-  void on_close(std::function<void()> callback) override {
-    if (lost_) {
-      asio::post(loop_, std::move(callback));
-    } else if (state_ != State::kDone) {
-      on_close_ = std::move(callback);
-    }
-  }
-
-  // The connection is gone.
-  void lose() {
-    if (state_ == State::kDone) return;
-    state_ = State::kDone;
-    lost_ = true;
-    if (on_close_) asio::post(loop_, std::exchange(on_close_, nullptr));
-  }
-
-  bool is_done() const { return state_ == State::kDone; }
-  bool is_fresh() const { return state_ == State::kFresh; }
-
- private:
-  enum class State { kFresh, kStreaming, kDone };
-
-  void finish() {
-    state_ = State::kDone;
-    on_close_ = nullptr;
-  }
-
-  template <typename Call>
-  void on_connection(Call call) {
-    connection_->guarded([&] { call(*connection_); });
-  }
-
-  const std::shared_ptr<HttpConnection> connection_;
-  asio::io_context& loop_;
-  State state_ = State::kFresh;
-  bool lost_ = false;
-  std::function<void()> on_close_;
-};
-
 HttpConnection::HttpConnection(asio::ip::tcp::socket socket, std::shared_ptr<HttpServerState> server)
     : socket_(std::move(socket)), timer_(server->loop), server_(std::move(server)), parser_(server_->limits) {
   if (server_->tls != nullptr) tls_.emplace(server_->tls->current());
@@ -172,14 +97,9 @@ void HttpConnection::drop() {
   if (const auto responder = responder_.lock()) responder->lose();
 }
 
-template <typename Step>
-void HttpConnection::guarded(Step step) {
-  try {
-    step();
-  } catch (const std::exception& e) {
-    spdlog::error("http: a connection was closed by an exception: {}", loggable(e.what()));
-    drop();
-  }
+void HttpConnection::close_after(const std::exception& error) {
+  spdlog::error("http: a connection was closed by an exception: {}", loggable(error.what()));
+  drop();
 }
 
 // ---- Input

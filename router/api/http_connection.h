@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,7 +55,14 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   // Runs a step of the connection; what it throws ends the connection and nothing else.
   template <typename Step>
-  void guarded(Step step);
+  void guarded(Step step) {
+    try {
+      step();
+    } catch (const std::exception& error) {
+      close_after(error);
+    }
+  }
+  void close_after(const std::exception& error);
 
   void wait_readable();
   void on_readable();
