@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "base/status.h"
+#include "tests/router/tracing/chat_record.h"
 
 namespace octet::router {
 namespace {
@@ -12,17 +13,8 @@ namespace {
 namespace json = boost::json;
 
 CallRecord http_record() {
-  CallRecord record;
-  record.origin = {.api = "openai",
-                   .operation = "chat",
-                   .method = "POST",
-                   .path = "/v1/chat/completions",
-                   .client = "10.0.0.7:5000",
-                   .request_id = "r-1"};
-  record.unix_arrival = std::chrono::system_clock::time_point(std::chrono::milliseconds(1'769'860'800'007));
-  record.end_time = record.arrival + std::chrono::microseconds(1'234'567);
-  record.http_status = 200;
-  return record;
+  return chat_record(std::chrono::system_clock::time_point(std::chrono::milliseconds(1'769'860'800'007)),
+                     std::chrono::microseconds(1'234'567));
 }
 
 json::object line_of(const CallRecord& record) {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/status.h"
+#include "tests/router/tracing/chat_record.h"
 
 namespace octet::router {
 namespace {
@@ -18,19 +19,11 @@ using testing::ElementsAre;
 constexpr const char* kParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 CallRecord traced_record() {
-  CallRecord record;
-  record.origin = {.api = "openai",
-                   .operation = "chat",
-                   .method = "POST",
-                   .path = "/v1/chat/completions",
-                   .client = "10.0.0.7:5000",
-                   .request_id = "r-1"};
-  record.unix_arrival = std::chrono::system_clock::time_point(std::chrono::seconds(1'000));
-  record.end_time = record.arrival + milliseconds(90);
+  CallRecord record =
+      chat_record(std::chrono::system_clock::time_point(std::chrono::seconds(1'000)), milliseconds(90));
   record.parent = parse_trace_context(kParent, "a=b");
   record.span = make_span(record.parent, 0);
   record.model = "nano";
-  record.http_status = 200;
   return record;
 }
 
