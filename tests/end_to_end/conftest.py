@@ -2,6 +2,7 @@ import pytest
 
 from end_to_end.clients import channel_to
 from end_to_end.deployment import Deployment
+from end_to_end.memory import FreshRouter, GrowthTable
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +16,16 @@ def deployment(tmp_path_factory):
 def channel(deployment):
     with channel_to(deployment) as open_channel:
         yield open_channel
+
+
+@pytest.fixture(scope="module")
+def fresh_router(deployment):
+    return FreshRouter(deployment)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """What a file's rows took, printed at its end."""
+    rows = GrowthTable()
+    yield rows
+    rows.print()

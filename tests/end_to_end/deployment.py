@@ -102,7 +102,27 @@ def worker_command(stage, stages, tp, model=NANO, flags=(), backend="cpu"):
             "--threads-per-rank", 1, "--host", "127.0.0.1", "--port", 0, "--link-port", 0, "--metrics-port", 0, *flags]
 
 
-class Deployment:
+class ProcessGroup:
+    """Ends its processes when its context does: in order and with exit code 0, or at once after a failure."""
+
+    def in_order_of_their_end(self):
+        """All processes that were started."""
+        raise NotImplementedError
+
+    def __exit__(self, *error):
+        if any(error):
+            self.kill()
+            return
+        codes = {process.name: process.stop() for process in self.in_order_of_their_end()}
+        assert not any(codes.values()), f"exit codes {codes}"
+
+    def kill(self):
+        for process in self.in_order_of_their_end():
+            if process.popen.poll() is None:
+                process.kill()
+
+
+class Deployment(ProcessGroup):
     """One router and one pipeline. Use as a context manager; `ready()` waits until it serves."""
 
     def __init__(self, folder, stages=1, tp=1, model=NANO, worker_flags=(), router_flags=(), backend="cpu"):
@@ -124,17 +144,8 @@ class Deployment:
             raise
         return self
 
-    def __exit__(self, *error):
-        if any(error):
-            self.kill()
-            return
-        codes = {process.name: process.stop() for process in [self.router, *reversed(self.workers)]}
-        assert not any(codes.values()), f"exit codes {codes}"
-
-    def kill(self):
-        for process in [self.router, *self.workers]:
-            if process and process.popen.poll() is None:
-                process.kill()
+    def in_order_of_their_end(self):
+        return [*filter(None, [self.router]), *reversed(self.workers)]
 
     def lead_address(self):
         return f"127.0.0.1:{self.workers[0].ports()['port']}"

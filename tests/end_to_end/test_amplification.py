@@ -11,7 +11,7 @@ import time
 import pytest
 
 from end_to_end.deployment import Deployment
-from end_to_end.memory import KIB, MIB, FreshRouter, GrowthTable, Memory
+from end_to_end.memory import KIB, MIB, Memory
 
 SECONDS = 60
 SILENCE = 0.5  # of a connection that is not answered
@@ -196,18 +196,6 @@ def send(port, datas, is_answered):
 def deployment(tmp_path_factory):
     with Deployment(tmp_path_factory.mktemp("amplification"), backend="simulated") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def fresh_router(deployment):
-    return FreshRouter(deployment)
-
-
-@pytest.fixture(scope="module")
-def table():
-    rows = GrowthTable()
-    yield rows
-    rows.print()
 
 
 @pytest.mark.parametrize("name", rows())

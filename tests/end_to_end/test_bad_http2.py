@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from end_to_end.clients import channel_to, generate_request, grpc_generate, text_of
-from end_to_end.memory import MIB, FreshRouter, GrowthTable, Memory
+from end_to_end.memory import MIB, Memory
 
 SECONDS = 20
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -96,18 +96,6 @@ ROWS = {
 
 # How many times its size a row takes at most. gRPC 1.51 itself takes 23 KB for a call that is reset at once.
 MOST_TIMES = {"rapid reset": 250}
-
-
-@pytest.fixture(scope="module")
-def fresh_router(deployment):
-    return FreshRouter(deployment)
-
-
-@pytest.fixture(scope="module")
-def table():
-    rows = GrowthTable()
-    yield rows
-    rows.print()
 
 
 def exchange(port, data):

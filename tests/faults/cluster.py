@@ -5,10 +5,10 @@ import signal
 
 import grpc
 
-from end_to_end.deployment import BIN, NANO, Process, metric, status_of, worker_command
+from end_to_end.deployment import BIN, NANO, Process, ProcessGroup, metric, status_of, worker_command
 
 
-class Cluster:
+class Cluster(ProcessGroup):
     """Processes by name: "router-R" and "pipeline-P-stage-S". Use as a context manager; __enter__ waits until all is ready."""
 
     def __init__(self, folder, pipelines=2, stages=2, routers=2, model=NANO, backend="simulated", worker_flags=(),
@@ -43,17 +43,8 @@ class Cluster:
             raise
         return self
 
-    def __exit__(self, *error):
-        if any(error):
-            self.kill()
-            return
-        codes = {name: self.processes[name].stop() for name in [*self.routers, *reversed(self.workers)]}
-        assert not any(codes.values()), f"exit codes {codes}"
-
-    def kill(self):
-        for process in self.processes.values():
-            if process.popen.poll() is None:
-                process.kill()
+    def in_order_of_their_end(self):
+        return [self.processes[name] for name in [*self.routers, *reversed(self.workers)] if name in self.processes]
 
     def address(self, lead):
         return f"127.0.0.1:{self.ports[lead]['port']}"
