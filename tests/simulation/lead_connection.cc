@@ -7,6 +7,7 @@
 #include "base/wire_version.h"
 #include "octet/v1/pipeline.pb.h"
 #include "router/routing/merge_outputs.h"
+#include "router/routing/sequence_output.h"
 #include "tests/simulation/breaks.h"
 #include "tests/simulation/checks.h"
 #include "tests/simulation/network.h"
